@@ -1,0 +1,1 @@
+"""Lazy files and tensors: what they give, and what giving it costs."""

@@ -1,0 +1,32 @@
+"""MiniStack: S3 with every condition (If-Match, If-None-Match) enforced, on reads and writes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .process import ServerProcess, free_port
+from .s3 import KEY, SECRET, S3Endpoint
+
+
+@contextmanager
+def ministack_server() -> Iterator[ServerProcess[S3Endpoint]]:
+    """Run the server."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = {
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            "SERVICES": "s3",
+            # Otherwise on a port of its own, the same for every instance, open to the network.
+            "IOT_MTLS_ENABLED": "0",
+            "TMPDIR": scratch,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        }
+        command = [sys.executable, "-m", "ministack"]
+        endpoint = S3Endpoint(f"http://127.0.0.1:{port}")
+        with ServerProcess(command, endpoint, environment) as server:
+            yield server

@@ -1,0 +1,1 @@
+"""Every place that holds bytes, through one contract and in its own ways."""

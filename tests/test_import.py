@@ -1,0 +1,77 @@
+"""What `import ztensor_remote` costs and what it offers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import ztensor_remote
+
+ROOT = Path(ztensor_remote.__file__).resolve().parents[1]
+
+# Each costs a cold worker a noticeable part of a second, and most programs need few of them.
+LEFT_OUT = {
+    "adlfs",
+    "aiobotocore",
+    "aiohttp",
+    "boto3",
+    "botocore",
+    "dask",
+    "gcsfs",
+    "jax",
+    "obstore",
+    "pandas",
+    "ray",
+    "rich",
+    "s3fs",
+    "scipy",
+    "torch",
+    "typer",
+    "xarray",
+}
+
+
+def run_fresh(code: str) -> object:
+    """Run code in a new interpreter with warnings as errors; return the JSON it prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_import_leaves_heavy_libraries_out() -> None:
+    loaded = run_fresh("import json, sys, ztensor_remote; print(json.dumps(list(sys.modules)))")
+    assert isinstance(loaded, list)
+    assert "ztensor_remote" in loaded
+    assert LEFT_OUT & {name.partition(".")[0] for name in loaded} == set()
+
+
+def test_every_public_name_resolves() -> None:
+    missing = run_fresh(
+        "import json, ztensor_remote as zt\n"
+        "print(json.dumps([name for name in zt.__all__ if not hasattr(zt, name)]))"
+    )
+    assert missing == []
+
+
+def test_dir_shows_every_public_name_before_any_was_used() -> None:
+    hidden = run_fresh(
+        "import json, ztensor_remote as zt\n"
+        "print(json.dumps(sorted(set(zt.__all__) - set(dir(zt)))))"
+    )
+    assert hidden == []
+
+
+def test_public_names_are_sorted_and_unique() -> None:
+    names = list(ztensor_remote.__all__)
+    assert len(names) == len(set(names))
+    assert names == sorted(names, key=sort_key)
+
+
+def sort_key(name: str) -> tuple[int, str]:
+    """The order that ruff keeps `__all__` in (RUF022): CONSTANTS, then Classes, then the rest."""
+    if name.isupper():
+        return 0, name
+    return (1 if name[0].isupper() else 2), name

@@ -1,0 +1,104 @@
+"""A remote, lazy tensor store: zTensor files on any fsspec filesystem.
+
+>>> import ztensor_remote as zt
+>>> model = zt.open("s3://bucket/model.zt")  # doctest: +SKIP
+>>> model["layers.0.weight"][:16]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    AccessDeniedError,
+    ClosedError,
+    ConcurrentWriteError,
+    DigestError,
+    DuplicateNameError,
+    FormatError,
+    InvalidInputError,
+    LimitError,
+    MissingDependencyError,
+    NotFoundError,
+    ObjectChangedError,
+    StoreError,
+    StoreTimeoutError,
+    TensorNotFoundError,
+    UnsupportedError,
+    ZTensorError,
+)
+
+if TYPE_CHECKING:
+    from .reader import (
+        LazyComponent,
+        LazyTensor,
+        Limits,
+        Reader,
+        TensorMetadata,
+        Verification,
+        open,
+    )
+    from .stores import Identity, Stats
+    from .writer import TensorPart, Writer, append
+
+__version__ = "0.1.0"
+
+# Imported at first use: a cold worker should not pay for what it does not touch.
+_LAZY = {
+    "Identity": "stores",
+    "LazyComponent": "reader",
+    "LazyTensor": "reader",
+    "Limits": "reader",
+    "Reader": "reader",
+    "Stats": "stores",
+    "TensorMetadata": "reader",
+    "TensorPart": "writer",
+    "Verification": "reader",
+    "Writer": "writer",
+    "append": "writer",
+    "open": "reader",
+}
+
+__all__ = [
+    "AccessDeniedError",
+    "ClosedError",
+    "ConcurrentWriteError",
+    "DigestError",
+    "DuplicateNameError",
+    "FormatError",
+    "Identity",
+    "InvalidInputError",
+    "LazyComponent",
+    "LazyTensor",
+    "LimitError",
+    "Limits",
+    "MissingDependencyError",
+    "NotFoundError",
+    "ObjectChangedError",
+    "Reader",
+    "Stats",
+    "StoreError",
+    "StoreTimeoutError",
+    "TensorMetadata",
+    "TensorNotFoundError",
+    "TensorPart",
+    "UnsupportedError",
+    "Verification",
+    "Writer",
+    "ZTensorError",
+    "append",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeAlias
+
+import typer
+
+STORAGE_OPTION = "--storage-option"
+STORAGE_OPTIONS = "--storage-options"
+
+StorageOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        STORAGE_OPTION,
+        metavar="KEY=VALUE",
+        help="An option of the filesystem, as fsspec takes it; may be repeated. A VALUE that is "
+        "JSON counts as such (anon=true, client_kwargs={...}), any other is text.",
+    ),
+]
+StorageOptionsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        STORAGE_OPTIONS,
+        metavar="FILE",
+        help="Options of the filesystem from a JSON object in a file, where secrets are out of "
+        f"sight of other users. {STORAGE_OPTION} goes before it.",
+    ),
+]
+
+
+def storage_options(pairs: list[str] | None, file: Path | None) -> dict[str, Any]:
+    """Return the options of the filesystem that a command line gives.
+
+    Raises
+    ------
+    typer.BadParameter
+        What it says never includes a value: that may be a secret.
+    """
+    return (_from_file(file) if file else {}) | dict(_from_pair(pair) for pair in pairs or [])
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        options = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _bad(f"can't read {str(file)!r}: {error.strerror}", STORAGE_OPTIONS) from None
+    except (ValueError, RecursionError):
+        raise _bad(f"{str(file)!r} is not valid JSON", STORAGE_OPTIONS) from None
+    if not isinstance(options, dict):
+        raise _bad(f"{str(file)!r} must hold a JSON object", STORAGE_OPTIONS)
+    return options
+
+
+def _from_pair(pair: str) -> tuple[str, Any]:
+    key, separator, value = pair.partition("=")
+    if not key or not separator:
+        raise _bad("give it as KEY=VALUE", STORAGE_OPTION)
+    try:
+        return key, json.loads(value, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def _no_constant(text: str) -> NoReturn:
+    """Refuse NaN and Infinity, which json takes although they are no JSON."""
+    raise ValueError(text)
+
+
+def _bad(message: str, option: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint=f"'{option}'")

@@ -1,0 +1,76 @@
+"""Digests as the files spell them: ``crc32c:0x…``, ``sha256:…``, ``xxh3:…`` (SPEC.md §5)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from ..errors import DigestError
+from ..types import Bytes
+
+Algorithm = Literal["crc32c", "sha256", "xxh3"]
+
+
+class Hasher:
+    """A digest that grows with the bytes it is shown.
+
+    Parameters
+    ----------
+    algorithm : {"crc32c", "sha256", "xxh3"}
+    """
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self._crc = 0
+        self._hash: Any = None
+        if algorithm == "sha256":
+            self._hash = hashlib.sha256()
+        elif algorithm == "xxh3":
+            import xxhash
+
+            self._hash = xxhash.xxh3_64()
+
+    def update(self, data: Bytes) -> None:
+        """Take in more bytes."""
+        if self.algorithm == "crc32c":
+            import crc32c
+
+            self._crc = crc32c.crc32c(data, self._crc)
+        else:
+            self._hash.update(data)
+
+    def text(self) -> str:
+        """Return the digest so far, in the spelling that published readers check."""
+        if self.algorithm == "crc32c":
+            return f"crc32c:0x{self._crc:08X}"
+        return f"{self.algorithm}:{self._hash.hexdigest()}"
+
+
+def is_checkable(stated: str) -> bool:
+    """Whether the algorithm of a stated digest is one that we compute."""
+    return stated.partition(":")[0] in ("crc32c", "sha256", "xxh3")
+
+
+def check_digest(stated: str, data: Bytes) -> None:
+    """Compare a stated digest with the digest of `data`; unknown algorithms pass.
+
+    Raises
+    ------
+    DigestError
+    """
+    if not is_checkable(stated):
+        return
+    hasher = Hasher(stated.partition(":")[0])  # type: ignore[arg-type]
+    hasher.update(data)
+    actual = hasher.text()
+    if _normal(actual) != _normal(stated):
+        raise DigestError(
+            f"the bytes have the digest {actual}, the file states {stated}: they were damaged, or "
+            "written by a broken writer; verify=False reads them unchecked"
+        )
+
+
+def _normal(digest: str) -> str:
+    """Fold what published readers fold: case, and crc32c's optional 0x."""
+    algorithm, _, value = digest.lower().partition(":")
+    return f"{algorithm}:{value.removeprefix('0x')}"

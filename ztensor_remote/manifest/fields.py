@@ -1,0 +1,102 @@
+"""Typed access to decoded CBOR: every value from a file passes one of these checks."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from ..errors import FormatError
+
+MAX_RANK = 64
+MAX_U64 = (1 << 64) - 1
+
+
+class RepeatedKeys(dict[Any, Any]):
+    """A map that names a key more than once; the last value is in it."""
+
+
+def reject(message: str, *, rule: str = "Schema") -> NoReturn:
+    """Raise FormatError."""
+    raise FormatError(message, rule=rule)
+
+
+def get_fields(value: Any, what: str) -> dict[Any, Any]:
+    """Return `value` if it is a map of fields, each there at most once."""
+    if isinstance(value, RepeatedKeys):
+        reject(f"{what} repeats a key", rule="CborDuplicateKey")
+    return get_map(value, what)
+
+
+def get_map(value: Any, what: str) -> dict[Any, Any]:
+    """Return `value` if it is a map."""
+    if not isinstance(value, dict):
+        reject(f"{what} must be a map, not {_kind(value)}")
+    return value
+
+
+def get_list(value: Any, what: str) -> list[Any]:
+    """Return `value` if it is an array."""
+    if not isinstance(value, list):
+        reject(f"{what} must be an array, not {_kind(value)}")
+    return value
+
+
+def get_text(value: Any, what: str) -> str:
+    """Return `value` if it is a text string."""
+    if not isinstance(value, str):
+        reject(f"{what} must be text, not {_kind(value)}")
+    return value
+
+
+def get_optional_text(fields: dict[Any, Any], key: str) -> str | None:
+    """Return the text under `key`; None where it is absent or null."""
+    value = fields.get(key)
+    return None if value is None else get_text(value, f"{key!r}")
+
+
+def get_uint(value: Any, what: str) -> int:
+    """Return `value` if it is an unsigned 64-bit integer."""
+    if type(value) is not int or not 0 <= value <= MAX_U64:
+        reject(f"{what} must be an unsigned 64-bit integer, not {_kind(value)}")
+    return value
+
+
+def require(fields: dict[Any, Any], key: str, what: str) -> Any:
+    """Return the value under `key`, which must be there."""
+    if key not in fields:
+        reject(f"{what} lacks {key!r}")
+    return fields[key]
+
+
+def get_shape(value: Any) -> tuple[int, ...]:
+    """Return a shape whose rank and element count the format allows."""
+    dims = get_list(value, "'shape'")
+    if len(dims) > MAX_RANK:
+        reject(f"the shape has rank {len(dims)}; the most is {MAX_RANK}", rule="Shape")
+    shape = tuple([get_uint(dim, "a dimension") for dim in dims])
+    element_count(shape)
+    return shape
+
+
+def element_count(shape: tuple[int, ...]) -> int:
+    """Return the product of `shape`, checked against 64 bits step by step."""
+    count = 1
+    for dim in shape:
+        count *= dim
+        if count > MAX_U64:
+            reject(f"the element count of {shape} overflows 64 bits", rule="Shape")
+    return count
+
+
+def shown(text: str) -> str:
+    """Return a text from a file as a message can have it: quoted, and not endless."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def _kind(value: Any) -> str:
+    """Return the type of a value from a file, and the value where that is short."""
+    kind = type(value).__name__
+    if isinstance(value, str):
+        return f"text {shown(value)}"
+    if isinstance(value, int):  # more than 64 bits can be too long for Python to print
+        return f"{kind} {value}" if value.bit_length() <= 128 else f"{kind} of many digits"
+    return f"{kind} {value}" if isinstance(value, float) else kind

@@ -1,0 +1,147 @@
+"""What a file says, whatever its version: frozen values that the reader and the writer share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+from .dtypes import DType, dtype_of
+
+Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
+
+RAW = "raw"
+ZSTD = "zstd"
+ZSTD_SEEKABLE = "zt.zstd-seekable/1"
+
+_LAYOUTS = {
+    "sparsecsr": "sparse_csr",
+    "sparsecoo": "sparse_coo",
+    "zt.sparse_csr/1": "sparse_csr",
+    "zt.sparse_coo/1": "sparse_coo",
+    "zt.quant_group/1": "quantized_group",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A run of bytes with a role in a tensor.
+
+    Attributes
+    ----------
+    dtype : str
+        Storage type, short name (``"f32"``).
+    offset, length : int
+        Stored bytes, within `shard` or within the file itself.
+    logical : str or None
+        Logical type; None when it equals the storage type.
+    encoding : str
+        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, or one we can't decode.
+    decoded_length : int or None
+        Bytes after decoding, where the manifest states them.
+    digest : str or None
+        ``"algorithm:hex"`` as the file spells it.
+    shard : str or None
+        Name of the version-2 shard that holds the bytes.
+    big_endian : bool
+        Only in version 0.1.
+    """
+
+    dtype: str
+    offset: int
+    length: int
+    logical: str | None = None
+    encoding: str = RAW
+    decoded_length: int | None = None
+    digest: str | None = None
+    shard: str | None = None
+    big_endian: bool = False
+
+    @property
+    def element(self) -> DType:
+        """The element type; raises UnsupportedError for a logical type we don't know."""
+        return dtype_of(self.dtype, self.logical)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the stored bytes are the decoded bytes."""
+        return self.encoding == RAW
+
+    @property
+    def stated_length(self) -> int | None:
+        """Decoded bytes as far as the manifest tells."""
+        return self.length if self.is_raw else self.decoded_length
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named object: a shape, a layout, and the components that hold its bytes.
+
+    Attributes
+    ----------
+    format : str
+        The layout id as the file spells it (``"dense"``, ``"zt.sparse_csr/1"``).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    format: str
+    components: Mapping[str, Component]
+    attributes: Mapping[str, Any] | None = None
+
+    @property
+    def layout(self) -> str:
+        """The layout under one name for all versions: ``"dense"``, ``"sparse_csr"``, …."""
+        return _LAYOUTS.get(self.format, self.format)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Identity of another file that holds blobs of this model (version 2)."""
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a file says about its content.
+
+    Attributes
+    ----------
+    version : {"0.1", "1.0", "1.1", "1.2", "2"}
+    tensors : mapping of str to Tensor
+        In file order.
+    attributes : mapping
+        Of the file as a whole; empty where it has none.
+    shards : mapping of str to Shard
+    is_data_shard : bool
+        The file holds blobs for another file's manifest and has none of its own.
+    version_text, generator : str or None
+        What 1.x manifests say of themselves.
+    """
+
+    version: Version
+    tensors: Mapping[str, Tensor]
+    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    shards: Mapping[str, Shard] = field(default_factory=lambda: MappingProxyType({}))
+    is_data_shard: bool = False
+    version_text: str | None = None
+    generator: str | None = None
+
+    @property
+    def digests_cover_decoded(self) -> bool:
+        """Whether digests are over decoded bytes (version 2) or stored bytes (all before)."""
+        return self.version == "2"
+
+    @cached_property
+    def stored_bytes(self) -> int:
+        """Bytes of all blobs, each shared one counted once."""
+        blobs = {
+            (part.shard, part.offset, part.length)
+            for tensor in self.tensors.values()
+            for part in tensor.components.values()
+        }
+        return sum(length for _, _, length in blobs)

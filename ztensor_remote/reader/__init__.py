@@ -1,0 +1,23 @@
+"""Lazy reading: a file as a mapping of tensors that fetch only what is asked for."""
+
+from .blobs import Blobs
+from .component import LazyComponent
+from .file import Reader, open
+from .limits import Limits
+from .metadata import TensorMetadata
+from .opening import Opened, open_file
+from .tensor import LazyTensor
+from .verify import Verification
+
+__all__ = [
+    "Blobs",
+    "LazyComponent",
+    "LazyTensor",
+    "Limits",
+    "Opened",
+    "Reader",
+    "TensorMetadata",
+    "Verification",
+    "open",
+    "open_file",
+]

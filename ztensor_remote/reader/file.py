@@ -1,0 +1,319 @@
+"""A file of tensors, opened: a mapping of names to lazy tensors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import InvalidInputError, TensorNotFoundError
+from ..manifest import Manifest, Version
+from ..stores import Identity, Location, Stats, locate, run_all
+from ..types import Framework, StorageOptions
+from .arrays import Array
+from .blobs import Blobs
+from .limits import Limits
+from .metadata import TensorMetadata
+from .opening import open_file
+from .show import size_text
+from .tensor import LazyTensor
+from .verify import Verification, verify_tensors
+
+if TYPE_CHECKING:
+    from fsspec.callbacks import Callback
+
+
+class Reader(Mapping[str, LazyTensor]):
+    """Open a zTensor file of any version, on any filesystem, and fetch only its manifest.
+
+    Parameters
+    ----------
+    location : str, PathLike, UPath or bytes-like
+        A path, a URL of any fsspec filesystem (chained ones too), or the file's bytes.
+    storage_options : mapping, optional
+        For the filesystem that the URL names, as everywhere in fsspec.
+    fs : AbstractFileSystem, optional
+        A filesystem to use instead; `location` is then a path on it.
+    verify : bool, default True
+        Compare components that are read whole with their digests. Slices can't be compared.
+    limits : Limits, optional
+        How much memory the file may ask for.
+
+    Raises
+    ------
+    NotFoundError, AccessDeniedError, StoreError
+        The object can't be reached.
+    FormatError
+        It is no zTensor file, or a damaged one (SPEC.md §11).
+
+    Examples
+    --------
+    >>> model = Reader("model.zt")  # doctest: +SKIP
+    >>> model["layers.0.weight"][:16]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        location: Any,
+        *,
+        storage_options: StorageOptions | None = None,
+        fs: Any = None,
+        verify: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
+        self._open(
+            locate(location, storage_options=storage_options, fs=fs), verify, limits or Limits()
+        )
+
+    def _open(
+        self, location: Location, verify: bool, limits: Limits, pinned: Identity | None = None
+    ) -> None:
+        opened = open_file(location, pinned=pinned)
+        self._location = location
+        self._manifest = opened.manifest
+        self._footer = opened.footer
+        self._blobs = Blobs(location, opened.source, opened.manifest, verify, limits)
+        self._tensors: dict[str, LazyTensor] = {}
+
+    # --- what the file says ------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where the file is, without credentials."""
+        return self._blobs.source.url
+
+    @property
+    def version(self) -> Version:
+        """``"0.1"``, ``"1.0"``, ``"1.1"``, ``"1.2"`` or ``"2"``."""
+        return self._manifest.version
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes of the file as a whole."""
+        return MappingProxyType(dict(self._manifest.attributes))
+
+    @property
+    def manifest(self) -> Manifest:
+        """All that the file says of itself."""
+        return self._manifest
+
+    @property
+    def identity(self) -> Identity:
+        """The version of the object that was opened; every read is of this one."""
+        return self._blobs.source.identity
+
+    @property
+    def stats(self) -> Stats:
+        """Requests and bytes that this reader has cost so far, opening included."""
+        return self._blobs.stats
+
+    @property
+    def tensor_names(self) -> list[str]:
+        """The names, in file order."""
+        return list(self._manifest.tensors)
+
+    def metadata(self, name: str) -> TensorMetadata:
+        """Return what the published 1.0 package tells of a tensor.
+
+        Raises
+        ------
+        TensorNotFoundError
+        """
+        return TensorMetadata.of(self[name]._tensor)
+
+    # --- the mapping -------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> LazyTensor:
+        """Return a tensor, not yet read.
+
+        Raises
+        ------
+        TensorNotFoundError
+        """
+        tensor = self._manifest.tensors.get(name)
+        if tensor is None:
+            raise TensorNotFoundError(
+                f"no tensor is named {name!r}{self._hint(name)}", url=self.url
+            )
+        if name not in self._tensors:
+            self._tensors[name] = LazyTensor(self, self._blobs, tensor)
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manifest.tensors)
+
+    def __len__(self) -> int:
+        return len(self._manifest.tensors)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._manifest.tensors
+
+    def _hint(self, name: Any) -> str:
+        from difflib import get_close_matches
+
+        close = get_close_matches(str(name), self._manifest.tensors, n=1)
+        return f"; did you mean {close[0]!r}?" if close else ""
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def read_tensor(self, name: str, to: Framework = "numpy") -> Any:
+        """Return all of one tensor, as the published 1.0 package does.
+
+        Parameters
+        ----------
+        name : str
+        to : {"numpy", "torch"}
+            For sparse tensors ``"numpy"`` means SciPy's ``csr_matrix`` or ``coo_matrix``.
+
+        Raises
+        ------
+        TensorNotFoundError, InvalidInputError, UnsupportedError, DigestError, StoreError
+        """
+        tensor = self[name]
+        if to == "torch":
+            return tensor.torch()
+        if to != "numpy":
+            raise InvalidInputError(f"to={to!r} is not supported; use 'numpy' or 'torch'")
+        if tensor.layout in ("sparse_csr", "sparse_coo"):
+            return tensor.sparse().scipy("matrix")
+        return tensor.numpy()
+
+    def load(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        prefix: str = "",
+        to: Framework = "numpy",
+        callback: Callback | None = None,
+    ) -> dict[str, Any]:
+        """Return many tensors, read side by side.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            All by default.
+        prefix : str
+            Only names that begin with it.
+        to : {"numpy", "torch"}
+        callback : fsspec.callbacks.Callback, optional
+            Told the bytes to read (`set_size`) and those read (`relative_update`).
+
+        Returns
+        -------
+        dict
+            Name to array, tensor, or SciPy matrix, as `read_tensor` returns them.
+        """
+        chosen = [name for name in (self if names is None else names) if name.startswith(prefix)]
+        stored = {name: _stored_bytes(self[name]) for name in chosen}
+        if callback is not None:
+            callback.set_size(sum(stored.values()))
+
+        told = threading.Lock()  # a callback need not be fit for several threads
+
+        def read(name: str) -> Any:
+            result = self.read_tensor(name, to)
+            if callback is not None:
+                with told:
+                    callback.relative_update(stored[name])
+            return result
+
+        return dict(zip(chosen, run_all(_each(read, chosen)), strict=True))
+
+    def read_into(self, arrays: Mapping[str, Array]) -> None:
+        """Read tensors into memory that the caller owns, side by side.
+
+        Parameters
+        ----------
+        arrays : mapping of str to numpy.ndarray
+            Each of its tensor's shape and dtype, C-contiguous and writable.
+
+        Raises
+        ------
+        InvalidInputError
+            An array does not fit; nothing is read then into that one.
+        """
+        self._check_open()
+        run_all(_each(lambda name: self[name].read_into(arrays[name]), list(arrays)))
+
+    def verify(self, names: Iterable[str] | None = None, *, deep: bool = False) -> Verification:
+        """Read tensors and check everything that can be: digests, sizes, the rules of the data.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            All by default.
+        deep : bool
+            Also compare whole shard files with the digests in the manifest.
+
+        Returns
+        -------
+        Verification
+            How many components were compared with a digest, and how many have none.
+
+        Raises
+        ------
+        DigestError, FormatError
+            The first thing that is wrong.
+        """
+        self._check_open()
+        tensors = [self[name] for name in (self if names is None else names)]
+        return verify_tensors(tensors, self._blobs, deep=deep)
+
+    # --- the object itself -------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the file. Arrays that were read stay valid."""
+        self._blobs.close()
+
+    def _check_open(self) -> None:
+        self._blobs.check_open()
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> Any:
+        blobs = self._blobs
+        return _rebuild, (self._location, blobs.verify, blobs.limits, self.identity)
+
+    def __repr__(self) -> str:
+        state = "closed, " if self._blobs.closed else ""
+        return (
+            f"<Reader {self.url}: {state}{len(self)} tensors, "
+            f"{size_text(self._manifest.stored_bytes)}, zTensor {self.version}>"
+        )
+
+
+def open(
+    location: Any,
+    *,
+    storage_options: StorageOptions | None = None,
+    fs: Any = None,
+    verify: bool = True,
+    limits: Limits | None = None,
+) -> Reader:
+    """Open a file of tensors; see `Reader` for the parameters."""
+    return Reader(location, storage_options=storage_options, fs=fs, verify=verify, limits=limits)
+
+
+def _rebuild(location: Location, verify: bool, limits: Limits, pinned: Identity) -> Reader:
+    reader = Reader.__new__(Reader)
+    reader._open(location, verify, limits, pinned)
+    return reader
+
+
+def _stored_bytes(tensor: LazyTensor) -> int:
+    return sum(part.length for part in tensor.components.values())
+
+
+def _each(read: Callable[[str], Any], names: list[str]) -> list[Callable[[], Any]]:
+    return [lambda name=name: read(name) for name in names]  # type: ignore[misc]

@@ -1,0 +1,113 @@
+"""From a location to a checked manifest, in one request where the tail is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
+from ..errors import FormatError, ObjectChangedError, located
+from ..manifest import Manifest, parse_manifest
+from ..stores import Identity, Location, Source, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file whose manifest has been read."""
+
+    source: Source
+    footer: Footer
+    manifest: Manifest
+
+
+def open_file(location: Location, *, pinned: Identity | None = None) -> Opened:
+    """Open a file and read its manifest.
+
+    Parameters
+    ----------
+    location : Location
+    pinned : Identity, optional
+        The version it must still be.
+
+    Raises
+    ------
+    ObjectChangedError
+        It is no longer the pinned version.
+    FormatError, StoreError
+    """
+    source, tail = open_source(location, window=TAIL_WINDOW)
+    with _closing_on_error(source):
+        if pinned is not None and not pinned.matches(source.identity):
+            raise ObjectChangedError("the object was replaced since this handle was made")
+        footer = _footer(source, tail)
+        manifest = parse_manifest(
+            _manifest_bytes(source, tail, footer), footer, size=source.identity.size
+        )
+    return Opened(source, footer, manifest)
+
+
+def open_shard(location: Location, *, size: int) -> Source:
+    """Open a file that another file's manifest refers to (SPEC.md §9.6).
+
+    Raises
+    ------
+    FormatError
+        It has another size than the manifest states, or is no version-2 file.
+    """
+    source, tail = open_source(location, window=Generation.V2.footer_size)
+    with _closing_on_error(source):
+        if source.identity.size != size:
+            raise FormatError(
+                f"this shard has {source.identity.size} bytes, the root manifest states {size}",
+                rule="ShardIdentity",
+            )
+        footer = parse_footer(bytes(tail), size=size, head=None)
+        if footer is None or footer.generation is not Generation.V2:
+            raise FormatError("this shard is no version-2 file", rule="ShardIdentity")
+    return source
+
+
+@contextmanager
+def _closing_on_error(source: Source) -> Iterator[None]:
+    try:
+        with located(url=source.url):
+            yield
+    except BaseException:
+        source.close()
+        raise
+
+
+def _footer(source: Source, tail: memoryview) -> Footer:
+    size = source.identity.size
+    last = bytes(tail[-Generation.V2.footer_size :])
+    footer = parse_footer(last, size=size, head=_head_at_hand(source, tail))
+    if footer is None:
+        head = bytearray(8)
+        source.read_into(0, memoryview(head))
+        footer = parse_footer(last, size=size, head=bytes(head))
+    assert footer is not None
+    return footer
+
+
+def _head_at_hand(source: Source, tail: memoryview) -> bytes | None:
+    size = source.identity.size
+    if len(tail) == size:
+        return bytes(tail[:8])
+    head = source.view(0, 8) if size >= 8 else None
+    return None if head is None else bytes(head)
+
+
+def _manifest_bytes(source: Source, tail: memoryview, footer: Footer) -> bytes:
+    """Return the manifest, asking only for the part that the tail does not have."""
+    if not footer.manifest_length:
+        return b""
+    tail_start = source.identity.size - len(tail)
+    stop = footer.manifest_offset + footer.manifest_length
+    missing = min(tail_start, stop) - footer.manifest_offset
+    in_tail = bytes(tail[max(0, footer.manifest_offset - tail_start) : max(0, stop - tail_start)])
+    if missing <= 0:
+        return in_tail
+    front = bytearray(missing)
+    source.read_into(footer.manifest_offset, memoryview(front))
+    return bytes(front) + in_tail

@@ -1,0 +1,200 @@
+"""What an index expression needs: byte runs to fetch, and the index to apply to them. Pure."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import InvalidInputError
+from ..stores import Runs
+
+_CLOSE = 512
+"""Bytes: strided pieces that begin closer than this are read with what lies between them."""
+
+_MOST_RUNS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A plan to read part of a dense tensor.
+
+    Attributes
+    ----------
+    runs : Runs
+        Byte runs, relative to the tensor's first byte, packed in the destination.
+    shape : tuple of int
+        Of the fetched elements.
+    index : tuple
+        What to index the fetched array with to get what was asked for.
+    nbytes : int
+        Size of the destination.
+    """
+
+    runs: Runs
+    shape: tuple[int, ...]
+    index: tuple[Any, ...]
+    nbytes: int
+
+
+def select(shape: tuple[int, ...], bits: int, key: Any) -> Selection:
+    """Return how to read ``tensor[key]``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    bits : int
+        Stored bits of an element. Packed elements are selected by whole rows of the last axis.
+    key : index expression
+        Integers, slices with any step, ``...``, ``None``; on the first axis also an integer
+        array or a boolean mask.
+
+    Raises
+    ------
+    IndexError
+        Out of bounds, or too many indices.
+    InvalidInputError
+        A form of indexing that is not supported.
+    """
+    items = _expanded(key, len(shape))
+    sizes = iter(shape)
+    axes = [_axis(item, next(sizes), number) for number, item in _numbered(items)]
+    return _layout(shape, bits, items, axes, _innermost(shape, axes, bits))
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The wanted positions of one axis, ascending, and how the caller orders them."""
+
+    wanted: range | np.ndarray[Any, np.dtype[np.int64]]
+    form: Literal["one", "forward", "reversed"] | np.ndarray[Any, np.dtype[np.int64]]
+
+    def local(self, origin: int | None) -> Any:
+        """Return the index into what was fetched.
+
+        Parameters
+        ----------
+        origin : int or None
+            First position fetched, where all that follow it were too; None where just the
+            wanted positions were.
+        """
+        wanted = self.wanted
+        if isinstance(self.form, np.ndarray):
+            return self.form if origin is None else np.asarray(wanted)[self.form] - origin
+        assert isinstance(wanted, range)
+        if origin is None:
+            near = range(len(wanted))
+        else:
+            near = range(wanted.start - origin, wanted.stop - origin, wanted.step)
+        if self.form == "one":
+            return near[0]
+        if self.form == "forward" or not near:
+            return slice(near.start, near.stop, near.step)
+        return slice(near[-1], None if near[0] == 0 else near[0] - 1, -near.step)
+
+
+def _expanded(key: Any, rank: int) -> list[Any]:
+    """Return one item an axis, and what stands between them for NumPy alone."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    used = sum(item is not None and item is not Ellipsis for item in items)
+    if sum(item is Ellipsis for item in items) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    if used > rank:
+        raise IndexError(f"too many indices: the tensor has {rank} dimensions, {used} were given")
+    fill = [slice(None)] * (rank - used)
+    for at, item in enumerate(items):
+        if item is Ellipsis:
+            # An ellipsis that stands for nothing still separates index arrays from integers.
+            return items[:at] + (fill or [Ellipsis]) + items[at + 1 :]
+    return items + fill
+
+
+def _numbered(items: list[Any]) -> Iterable[tuple[int, Any]]:
+    return enumerate(item for item in items if item is not None and item is not Ellipsis)
+
+
+def _axis(item: Any, size: int, number: int) -> _Axis:
+    if isinstance(item, slice):
+        wanted = range(*item.indices(size))
+        return _Axis(wanted, "forward") if wanted.step > 0 else _Axis(wanted[::-1], "reversed")
+    if isinstance(item, list | bool | np.bool_) or np.ndim(item):
+        if number:
+            raise InvalidInputError(
+                "arrays can only index the first axis; read the rows, then index the result"
+            )
+        return _array_axis(np.asarray(item), size)
+    try:
+        position = operator.index(item)
+    except TypeError:
+        raise IndexError(
+            "only integers, slices, '...', None, and integer or boolean arrays on the first axis "
+            f"are valid indices, not {type(item).__name__}"
+        ) from None
+    if not -size <= position < size:
+        raise IndexError(f"index {position} is out of bounds for an axis of size {size}")
+    position %= size
+    return _Axis(range(position, position + 1), "one")
+
+
+def _array_axis(item: np.ndarray[Any, Any], size: int) -> _Axis:
+    if item.dtype == bool:
+        if item.shape != (size,):
+            raise IndexError(f"a mask of shape {item.shape} does not fit an axis of size {size}")
+        item = np.flatnonzero(item)
+    elif item.size and item.dtype.kind not in "iu":
+        raise IndexError(f"index arrays must be of integer or boolean type, not {item.dtype}")
+    positions = item.astype(np.int64)
+    if positions.size and (positions.min() < -size or positions.max() >= size):
+        raise IndexError(f"an index is out of bounds for an axis of size {size}")
+    wanted, places = np.unique(positions % max(size, 1), return_inverse=True)
+    return _Axis(wanted, places.reshape(positions.shape))
+
+
+def _innermost(shape: tuple[int, ...], axes: list[_Axis], bits: int) -> int:
+    """Return the axis within which a run lies (-1: the whole); axes after it are fetched whole."""
+    if not all(len(axis.wanted) for axis in axes):
+        return len(shape) - 1  # nothing is fetched
+    partial = [at for at, axis in enumerate(axes) if len(axis.wanted) != shape[at]]
+    depth = max(partial, default=-1)
+    if bits % 8 and depth >= 0:
+        # Packed elements: a run has to begin and end on a byte, so rows are the smallest unit.
+        depth = min(depth, len(shape) - 2) if shape[-1] * bits % 8 == 0 else -1
+    while depth > 0 and math.prod(len(axis.wanted) for axis in axes[:depth]) > _MOST_RUNS:
+        depth -= 1
+    return depth
+
+
+def _layout(
+    shape: tuple[int, ...], bits: int, items: list[Any], axes: list[_Axis], depth: int
+) -> Selection:
+    fetched = [len(axis.wanted) for axis in axes[: depth + 1]] + list(shape[depth + 1 :])
+    origins: list[int | None] = [None] * (depth + 1) + [0] * (len(shape) - depth - 1)
+    starts, length = np.zeros(1, np.int64), (math.prod(shape) * bits + 7) // 8
+    if any(not len(axis.wanted) for axis in axes):
+        starts, length = np.empty(0, np.int64), 0
+    elif depth >= 0:
+        block = math.prod(shape[depth + 1 :]) * bits // 8
+        starts, length, span = _within(axes[depth], block)
+        if span is not None:
+            origins[depth], fetched[depth] = span.start, len(span)
+        for at in reversed(range(depth)):
+            block *= shape[at + 1]
+            outer = np.asarray(axes[at].wanted, np.int64) * block
+            starts = np.add.outer(outer, starts).ravel()
+    local = iter([axis.local(origin) for axis, origin in zip(axes, origins, strict=True)])
+    index = tuple(item if item is None or item is Ellipsis else next(local) for item in items)
+    runs = Runs.packed(starts, length)
+    return Selection(runs, tuple(fetched), index, len(starts) * length)
+
+
+def _within(axis: _Axis, block: int) -> tuple[np.ndarray[Any, Any], int, range | None]:
+    """Return run starts and the run length on the innermost axis, and the span if one is read."""
+    wanted = axis.wanted
+    if isinstance(wanted, range) and (wanted.step == 1 or block * wanted.step < _CLOSE):
+        span = range(wanted[0], wanted[-1] + 1)
+        return np.array([span.start * block], np.int64), len(span) * block, span
+    return np.asarray(wanted, np.int64) * block, block, None

@@ -1,0 +1,361 @@
+"""One tensor, not yet read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import TensorNotFoundError, UnsupportedError, located
+from ..manifest import Tensor
+from ..manifest.fields import element_count
+from ..manifest.validate import check_layout
+from .arrays import Array, as_array, to_torch
+from .blobs import Blobs
+from .component import LazyComponent
+from .selection import select
+from .sparse import COO, CSR, dense, split_coo_0_1, split_csr_0_1
+
+if TYPE_CHECKING:
+    from torch import Tensor as TorchTensor
+
+    from .file import Reader
+
+_VALUE_ROLES = ("data", "values", "packed_weight")
+
+
+class LazyTensor:
+    """A tensor in a file: shape, dtype and attributes now, elements when they are asked for.
+
+    Indexing fetches only the bytes it needs. `numpy` and ``np.asarray`` fetch all.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    format : str
+        The layout id as the file spells it.
+    layout : str
+        The layout under one name for all versions: ``"dense"``, ``"sparse_csr"``,
+        ``"sparse_coo"``, ``"quantized_group"``, or the id itself.
+    """
+
+    def __init__(self, reader: Reader, blobs: Blobs, tensor: Tensor) -> None:
+        self._reader = reader
+        self._blobs = blobs
+        self._tensor = tensor
+        self.name = tensor.name
+        self.shape = tensor.shape
+        self.format = tensor.format
+        self.layout = tensor.layout
+
+    # --- what the manifest says ------------------------------------------------------------
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements, zeros of a sparse tensor included."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the elements; of the stored words, for quantized and unknown layouts.
+
+        Raises
+        ------
+        UnsupportedError
+            The file gives them a logical type that we don't know.
+        """
+        with self._located():
+            dtype: np.dtype[Any] = self._value_part.element.numpy()
+            return dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements in memory; for other layouts than dense, of all components."""
+        if self.layout == "dense":
+            return self.size * self.dtype.itemsize
+        parts = [(part.decoded_length, part.length) for part in self.components.values()]
+        return sum(stored if decoded is None else decoded for decoded, stored in parts)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The tensor's own attributes."""
+        return MappingProxyType(dict(self._tensor.attributes or {}))
+
+    @cached_property
+    def components(self) -> Mapping[str, LazyComponent]:
+        """Each role with its component."""
+        return MappingProxyType(
+            {
+                role: LazyComponent(self._blobs, self._tensor, role)
+                for role in self._tensor.components
+            }
+        )
+
+    @property
+    def _value_part(self) -> Any:
+        parts = self._tensor.components
+        for role in _VALUE_ROLES:
+            if role in parts:
+                return parts[role]
+        if not parts:
+            raise TensorNotFoundError("the tensor has no components")
+        return next(iter(parts.values()))
+
+    # --- elements ---------------------------------------------------------------------------
+
+    def numpy(self) -> Array:
+        """Return all elements.
+
+        Returns
+        -------
+        numpy.ndarray, of `shape` and `dtype`
+            For raw data in a local file a read-only view of its mapping, valid after the reader
+            is closed; otherwise new memory. Sparse tensors come back with their zeros.
+
+        Raises
+        ------
+        UnsupportedError
+            A layout, encoding or logical type that can't be turned into one array.
+        DigestError, FormatError, StoreError
+        """
+        with self._located():
+            return self._numpy()
+
+    def _numpy(self) -> Array:
+        self._reader._check_open()
+        if self.layout == "dense":
+            return self._dense()
+        if self.layout in ("sparse_csr", "sparse_coo"):
+            return dense(self._sparse(), limit=self._blobs.limits.max_decoded)
+        raise UnsupportedError(
+            f"layout {self.format!r} has no single array; read its components: "
+            + ", ".join(f".components[{role!r}]" for role in self._tensor.components)
+        )
+
+    def _dense(self) -> Array:
+        check_layout(self._tensor)
+        part = self._tensor.components["data"]
+        element = part.element
+        decoded = self._blobs.decoded(part, element.nbytes(self._count))
+        return as_array(decoded, element, self.shape)
+
+    @property
+    def _count(self) -> int:
+        return element_count(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return all elements for ``np.asarray``."""
+        if copy is False:
+            self._check_needs_no_copy(dtype)
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def _check_needs_no_copy(self, dtype: Any) -> None:
+        if dtype is not None and self.dtype != dtype:
+            raise ValueError(f"{self.name!r} is {self.dtype}, {dtype} needs a copy")
+        if not self._is_view:
+            raise ValueError(f"{self.name!r} can't be had without reading it into new memory")
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the selected elements, fetching only the bytes they need.
+
+        Parameters
+        ----------
+        key : index expression
+            Integers, slices with any step, ``...``, ``None``; on the first axis also an integer
+            array or a boolean mask. The result is what NumPy gives for the same key.
+
+        Raises
+        ------
+        IndexError
+        UnsupportedError, FormatError, StoreError
+        """
+        with self._located():
+            return self._select(key)
+
+    def _select(self, key: Any) -> Any:
+        part = self._value_part
+        selection = select(self.shape, part.element.bits if self.layout == "dense" else 8, key)
+        if self.layout != "dense" or not part.is_raw or selection.nbytes == part.length:
+            return self._numpy()[key]
+        self._reader._check_open()
+        check_layout(self._tensor)
+        view = self._blobs.view(part, whole=False)
+        # Checking or unpacking all elements would touch all of a file that may be large.
+        if view is not None and not part.element.is_packed and part.element.name != "bool":
+            return as_array(view, part.element, self.shape)[key]
+        memory = np.empty(selection.nbytes, np.uint8).data
+        self._blobs.fetch(part, selection.runs, memory)
+        return as_array(memory, part.element, selection.shape)[selection.index]
+
+    @property
+    def _is_view(self) -> bool:
+        """Whether `numpy` returns the stored bytes themselves."""
+        part = self._value_part
+        return (
+            self.layout == "dense"
+            and not part.element.is_packed
+            and self._blobs.view(part, whole=False) is not None
+        )
+
+    def read_into(self, out: Array) -> None:
+        """Read all elements into memory that the caller owns.
+
+        Parameters
+        ----------
+        out : numpy.ndarray
+            Of this `shape` and `dtype`, C-contiguous and writable.
+
+        Raises
+        ------
+        InvalidInputError
+            The array does not fit.
+        """
+        with self._located():
+            self._read_into(out)
+
+    def _read_into(self, out: Array) -> None:
+        from .into import bytes_of
+
+        self._reader._check_open()
+        destination = bytes_of(out, shape=self.shape, dtype=self.dtype)
+        part = self._value_part
+        if self.layout != "dense" or part.element.is_packed:
+            np.copyto(out, self._numpy())
+            return
+        check_layout(self._tensor)
+        self._blobs.decode_into(part, destination)
+        as_array(destination, part.element, self.shape)
+
+    def torch(self, device: Any = None) -> TorchTensor:
+        """Return all elements as a torch tensor; sparse tensors as torch's sparse ones.
+
+        Parameters
+        ----------
+        device : torch.device or str, optional
+            Where to put it; the CPU by default.
+
+        Raises
+        ------
+        MissingDependencyError
+            torch is not installed.
+        """
+        with self._located():
+            made = self._torch()
+        return made if device is None else made.to(device=device)
+
+    def _torch(self) -> TorchTensor:
+        if self.layout in ("sparse_csr", "sparse_coo"):
+            return self._sparse().torch()
+        if self._is_view:
+            check_layout(self._tensor)
+            part = self._tensor.components["data"]
+            view = self._blobs.view(part, private=True)
+            if view is not None:
+                return to_torch(as_array(view, part.element, self.shape))
+        return to_torch(self._numpy())
+
+    def scipy(self) -> Any:
+        """Return a sparse tensor as ``scipy.sparse.csr_array`` or ``coo_array``.
+
+        Raises
+        ------
+        UnsupportedError
+            The tensor is not sparse, or SciPy has no sparse type of its dtype.
+        MissingDependencyError
+            SciPy is not installed.
+        """
+        return self.sparse().scipy("array")
+
+    def sparse(self) -> CSR | COO:
+        """Return a sparse tensor as its arrays, the indices checked.
+
+        Raises
+        ------
+        UnsupportedError
+            The tensor is not sparse.
+        FormatError
+            An index lies outside the shape, or the arrays don't fit together.
+        """
+        with self._located():
+            return self._sparse()
+
+    def _sparse(self) -> CSR | COO:
+        self._reader._check_open()
+        if self.layout not in ("sparse_csr", "sparse_coo"):
+            raise UnsupportedError(f"layout {self.format!r} is not sparse; use .numpy()")
+        check_layout(self._tensor)
+        strict = self._blobs.manifest.version == "2"
+        if "data" in self._tensor.components:
+            sparse = self._sparse_0_1()
+        elif self.layout == "sparse_csr":
+            indices, indptr = (self.components[role].numpy() for role in ("indices", "indptr"))
+            sparse = CSR(self.shape, self._values(len(indices)), indices, indptr)
+        else:
+            coords = self.components["coords"].numpy()
+            if coords.size % self.ndim:
+                coords = coords[: coords.size - coords.size % self.ndim]
+            coords = coords.reshape(self.ndim, -1)
+            sparse = COO(self.shape, self._values(coords.shape[1]), coords)
+        if isinstance(sparse, CSR):
+            sparse.check(sorted_rows=strict)
+        else:
+            sparse.check(unique=strict)
+        return sparse
+
+    def _values(self, count: int) -> Array:
+        """Return the values of a sparse tensor, without what fills up the last byte."""
+        values = self.components["values"].numpy()
+        is_padded = self._value_part.element.is_packed and len(values) == count + 1
+        return values[:count] if is_padded else values
+
+    def _sparse_0_1(self) -> CSR | COO:
+        part = self._tensor.components["data"]
+        data = np.frombuffer(self._blobs.decoded(part, None), np.uint8)
+        split = split_csr_0_1 if self.layout == "sparse_csr" else split_coo_0_1
+        return split(data, part.element.numpy(), self.shape)
+
+    # --- the object itself ------------------------------------------------------------------
+
+    def _located(self) -> AbstractContextManager[None]:
+        return located(url=self._blobs.source.url, tensor=self.name)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a scalar tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        """Refuse: a loop would send a request a row without anybody noticing."""
+        raise TypeError(
+            "a LazyTensor is not iterable, each step would be a request of its own; read it first "
+            "(.numpy()) or slice it in blocks"
+        )
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self._reader, self.name)
+
+    def __repr__(self) -> str:
+        from .show import dtype_text, size_text
+
+        return (
+            f"<LazyTensor {self.name!r} {dtype_text(self._tensor)} {self.shape} "
+            f"{self.format}, {size_text(sum(c.length for c in self.components.values()))}>"
+        )
+
+
+def _rebuild(reader: Reader, name: str) -> LazyTensor:
+    return reader[name]

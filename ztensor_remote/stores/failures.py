@@ -1,0 +1,159 @@
+"""Failures of filesystems and their clients, told as ours, without their secrets."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from ..errors import (
+    AccessDeniedError,
+    NotFoundError,
+    ObjectChangedError,
+    StoreError,
+    StoreTimeoutError,
+    ZTensorError,
+)
+
+ATTEMPTS = 5
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
+
+_SECRET = re.compile(
+    r"(?i)([\w-]*(?:signature|credential|token|secret|password|authorization|sig|sas"
+    r"|(?:access|account|api|private|secret|encryption)[_-]?key(?:[_-]?id)?)"
+    r"[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|(?:(?:bearer|basic)\s+)?[^\s&\"',;)}]+)"
+    r"|(bearer\s+)\S+"
+)
+_URL_QUERY = re.compile(r"(\w+://[^\s'\"?]+)\?[^\s'\"]+")
+_URL_USER = re.compile(r"(\w+://)[^/@\s]+@")
+# Words in the names of the errors of aiohttp, botocore, urllib3 and azure.core.
+_PASSING = (
+    "Timeout",
+    "Connection",
+    "Disconnected",
+    "Payload",
+    "IncompleteRead",
+    "Reset",
+    "ServiceRequestError",
+    "ServiceResponseError",
+)
+
+_Result = TypeVar("_Result")
+
+
+def redact(url: str) -> str:
+    """Return `url` as it may be shown: no user info, no query, no fragment."""
+    if "://" not in url:
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return scrub(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def scrub(text: str) -> str:
+    """Return a foreign error text with anything that looks like a credential taken out."""
+    text = _URL_USER.sub(r"\1", _URL_QUERY.sub(r"\1", text))
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}***", text)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status behind an error of any client library, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        response = getattr(seen, "response", None)
+        if isinstance(response, dict):  # botocore
+            return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) or None
+        for name in ("status", "status_code", "code"):  # aiohttp, azure, gcsfs
+            value = getattr(seen, name, None)
+            if isinstance(value, int | str) and str(value).isdigit():
+                return int(value)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+class Transient(StoreError):
+    """A failure that may pass: the same request is worth sending again."""
+
+
+class TransientTimeout(Transient, StoreTimeoutError):
+    """No answer in time, which may pass too."""
+
+
+class Exhausted(Exception):
+    """A failure that may pass, but has outlasted a client's own retries; its cause says which."""
+
+
+def translate(error: BaseException, *, url: str, doing: str) -> ZTensorError:
+    """Return the error of our tree that stands for a foreign one."""
+    if isinstance(error, ZTensorError):
+        return error.at(url=url)
+    if isinstance(error, Exhausted) and error.__cause__ is not None:
+        return _final(translate(error.__cause__, url=url, doing=doing))
+    status = status_of(error)
+    # Azure's client adds the whole answer below.
+    reason = scrub(str(error).strip().partition("\n")[0] or type(error).__name__)
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return NotFoundError(f"can't {doing}: nothing is stored there", url=url)
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return AccessDeniedError(
+            f"can't {doing}: access denied ({reason}); check the credentials in storage_options "
+            "and the permissions on the object",
+            url=url,
+        )
+    if status == 412:
+        return ObjectChangedError(
+            "the object was replaced after it was opened; open it again", url=url
+        )
+    if isinstance(error, TimeoutError):
+        return TransientTimeout(f"can't {doing}: the store did not answer in time", url=url)
+    kind = Transient if status in _RETRIED or _may_pass(error) else StoreError
+    return kind(f"can't {doing}: {type(error).__name__}: {reason}", url=url)
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError | TimeoutError | EOFError):
+        return True
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
+    return any(word in names for word in _PASSING)
+
+
+def guarded(operation: Callable[[], _Result], *, url: str, doing: str) -> _Result:
+    """Run `operation`; what it raises arrives as an error of our tree.
+
+    The foreign error is not chained: its text and request may hold signed URLs.
+    """
+    try:
+        return operation()
+    except Exception as error:
+        failure = translate(error, url=url, doing=doing)
+    raise failure
+
+
+def retried(operation: Callable[[], _Result], *, url: str, doing: str) -> _Result:
+    """Run `operation` as `guarded` does, again while it fails in a way that may pass."""
+    for attempt in range(ATTEMPTS):
+        failure: ZTensorError
+        try:
+            return guarded(operation, url=url, doing=doing)
+        except Transient as error:
+            failure = error
+        if attempt < ATTEMPTS - 1:
+            time.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0))
+    failure.message += f" (tried {ATTEMPTS} times)"
+    raise _final(failure)
+
+
+def _final(failure: ZTensorError) -> ZTensorError:
+    """Return a failure as one that is not worth repeating."""
+    if not isinstance(failure, Transient):
+        return failure
+    kind = StoreTimeoutError if isinstance(failure, StoreTimeoutError) else StoreError
+    return kind(failure.message, url=failure.url)

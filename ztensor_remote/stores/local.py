@@ -1,0 +1,122 @@
+"""Files on this machine, mapped; and bytes in memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+
+from ..errors import NotFoundError, ObjectChangedError, StoreError
+from ..types import Bytes
+from .failures import guarded
+from .location import Location
+from .source import Identity, Stats
+
+
+class MappedSource:
+    """A local file, mapped read-only. Views outlive the source."""
+
+    def __init__(self, location: Location) -> None:
+        self.url = location.url
+        self.stats = Stats()
+        self._path = location.local_path
+        self._file = guarded(
+            lambda: os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)),
+            url=self.url,
+            doing="open it",
+        )
+        self._map: mmap.mmap | None = None
+        try:
+            status = os.fstat(self._file)
+            if stat.S_ISDIR(status.st_mode):
+                raise NotFoundError("this is a folder, not a file", url=self.url)
+            self.identity = Identity(
+                status.st_size, version=str(status.st_ino), modified=status.st_mtime
+            )
+            if status.st_size:
+                self._map = guarded(
+                    lambda: mmap.mmap(self._file, 0, access=mmap.ACCESS_READ),
+                    url=self.url,
+                    doing="map it",
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return the mapped bytes, read-only."""
+        self._check(offset, length)
+        if self._map is None or not length:
+            return memoryview(b"")
+        return memoryview(self._map)[offset : offset + length]
+
+    def private_view(self, offset: int, length: int) -> memoryview:
+        """Return a copy-on-write mapping of the bytes."""
+        self._check(offset, length)
+        if not length:
+            return memoryview(bytearray())
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        private = guarded(
+            lambda: mmap.mmap(
+                self._file, offset + length - start, access=mmap.ACCESS_COPY, offset=start
+            ),
+            url=self.url,
+            doing="map it",
+        )
+        return memoryview(private)[offset - start :]
+
+    def read_into(self, offset: int, destination: memoryview) -> None:
+        """Copy bytes out of the mapping."""
+        destination[:] = self.view(offset, len(destination))
+
+    def _check(self, offset: int, length: int) -> None:
+        # A file that shrank would kill the process with SIGBUS when its mapping is touched.
+        if os.fstat(self._file).st_size < offset + length:
+            raise ObjectChangedError(
+                "the file is shorter than when it was opened; open it again", url=self.url
+            )
+
+    def close(self) -> None:
+        """Close the file; the mapping goes when its last view does."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._map = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", -1) >= 0:
+            self.close()
+
+
+class BytesSource:
+    """An object that is already in memory."""
+
+    def __init__(self, data: Bytes) -> None:
+        self.url = "<bytes>"
+        self.stats = Stats()
+        self._data = memoryview(data).cast("B").toreadonly()
+        self.identity = Identity(len(self._data))
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return the bytes themselves, read-only."""
+        if offset + length > len(self._data):
+            raise StoreError("the range lies outside the data", url=self.url)
+        return self._data[offset : offset + length]
+
+    def private_view(self, offset: int, length: int) -> memoryview | None:
+        """Return None: only a copy could be private."""
+        return None
+
+    def read_into(self, offset: int, destination: memoryview) -> None:
+        """Copy bytes out."""
+        destination[:] = self.view(offset, len(destination))
+
+    def close(self) -> None:
+        """Do nothing: the bytes are the caller's."""
+
+
+def tail_of(source: MappedSource | BytesSource, window: int) -> memoryview:
+    """Return the last `window` bytes, or all."""
+    size = source.identity.size
+    start = max(0, size - window)
+    return source.view(start, size - start)

@@ -1,0 +1,120 @@
+"""Open an object to read or to write: the one place that knows what serves which filesystem."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ..errors import UnsupportedError
+from .local import BytesSource, MappedSource, tail_of
+from .location import Location
+from .sink import Sink
+from .source import Identity, Source
+
+_COPY_STEP = 8 << 20
+
+# By class name, not protocol: caches and wrappers borrow the protocol of what they wrap, but not
+# its methods; and nothing need be imported to compare names.
+_SOURCES = {
+    "S3FileSystem": ("s3", "S3Source"),
+    "GCSFileSystem": ("gcs", "GCSSource"),
+    "AzureBlobFileSystem": ("azure", "AzureSource"),
+    "HTTPFileSystem": ("http", "HTTPSource"),
+}
+_SINKS = {
+    "S3FileSystem": ("upload_s3", "S3Sink"),
+    "GCSFileSystem": ("upload_gcs", "GCSSink"),
+    "AzureBlobFileSystem": ("upload_azure", "AzureSink"),
+}
+
+
+def open_source(location: Location, *, window: int) -> tuple[Source, memoryview]:
+    """Open an object and return it with its last `window` bytes (or all, if it is smaller).
+
+    Raises
+    ------
+    StoreError
+        Not there, not allowed, not reachable.
+    """
+    if location.data is not None:
+        memory = BytesSource(location.data)
+        return memory, tail_of(memory, window)
+    if location.is_local:
+        mapped = MappedSource(location)
+        return mapped, tail_of(mapped, window)
+    fs, path = location.resolve()
+    make = _serving(fs, _SOURCES) or _load("generic", "GenericSource")
+    source = make(location, fs, path)
+    return source, source.open_tail(window)
+
+
+def open_sink(location: Location, *, base: Source | None = None) -> Sink:
+    """Open a stream that replaces the object at `location` when it is committed.
+
+    Parameters
+    ----------
+    base : Source, optional
+        The object as it is now; the stream then continues after its bytes. Stores that can copy
+        inside do; elsewhere the bytes pass through here.
+
+    Raises
+    ------
+    StoreError, UnsupportedError
+    """
+    if location.data is not None:
+        raise UnsupportedError("bytes can't be written to; give a path or a URL")
+    if location.is_local:
+        return _continued(_load("upload_local", "LocalSink")(location), base)
+    fs, path = location.resolve()
+    if type(fs).__name__ == "HTTPFileSystem":
+        raise UnsupportedError("web servers can't be written to", url=location.url)
+    make = _serving(fs, _SINKS)
+    if make is None:
+        return _continued(_load("upload_generic", "GenericSink")(location, fs, path), base)
+    if base is None:
+        return make(location, fs, path)  # type: ignore[no-any-return]
+    sink = make(location, fs, path, base=base.identity)
+    if not can_copy(sink, base.identity):
+        return _continued(sink, base)
+    try:
+        sink.copy_base()
+    except UnsupportedError:
+        sink.abort()
+        return _continued(make(location, fs, path, base=base.identity), base)
+    except BaseException:
+        sink.abort()
+        raise
+    return sink  # type: ignore[no-any-return]
+
+
+def can_copy(sink: Any, base: Identity) -> bool:
+    """Whether the store can make the first parts out of what it has."""
+    smallest = getattr(sink, "smallest_copy", None)
+    return smallest is not None and base.size >= smallest
+
+
+def _continued(sink: Sink, base: Source | None) -> Sink:
+    """Send the bytes of `base` first."""
+    if base is None:
+        return sink
+    try:
+        buffer = memoryview(bytearray(min(_COPY_STEP, base.identity.size)))
+        for start in range(0, base.identity.size, _COPY_STEP):
+            piece = buffer[: base.identity.size - start]
+            base.read_into(start, piece)
+            sink.write(piece)
+    except BaseException:
+        sink.abort()
+        raise
+    return sink
+
+
+def _serving(fs: Any, table: dict[str, tuple[str, str]]) -> Any:
+    for base in type(fs).__mro__:
+        if base.__name__ in table:
+            return _load(*table[base.__name__])
+    return None
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(import_module(f".{module}", __package__), name)

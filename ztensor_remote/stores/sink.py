@@ -1,0 +1,28 @@
+"""What the writer needs of a place that takes bytes: a stream that appears whole or not at all."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..types import Bytes
+
+
+class Sink(Protocol):
+    """An object being written.
+
+    Attributes
+    ----------
+    url : str
+        For messages: no credentials in it.
+    """
+
+    url: str
+
+    def write(self, data: Bytes) -> None:
+        """Take the next bytes; they may be reused by the caller once this returns."""
+
+    def commit(self) -> None:
+        """Make the object appear under its name, whole. Nothing was visible before."""
+
+    def abort(self) -> None:
+        """Give up and leave nothing behind; safe to call at any moment, more than once."""

@@ -1,0 +1,89 @@
+"""What the reader needs of a place that holds bytes: ranges of one pinned version of one object."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which version of an object was opened.
+
+    Attributes
+    ----------
+    size : int
+        In bytes.
+    etag, version : str or None
+        What the store names the content by: an ETag; a generation or version id.
+    modified : float or None
+        Seconds since the epoch, for stores that have neither.
+    """
+
+    size: int
+    etag: str | None = None
+    version: str | None = None
+    modified: float | None = None
+
+    def matches(self, other: Identity) -> bool:
+        """Whether two looks at an object can have seen the same version."""
+        if self.size != other.size:
+            return False
+        pairs = (
+            (self.etag, other.etag),
+            (self.version, other.version),
+            (self.modified, other.modified),
+        )
+        return all(mine == theirs for mine, theirs in pairs if mine and theirs)
+
+
+@dataclass
+class Stats:
+    """What reading has cost so far.
+
+    Attributes
+    ----------
+    requests : int
+        Range requests that were answered; reads of a local mapping are none.
+    bytes : int
+        Bytes those answers carried.
+    """
+
+    requests: int = 0
+    bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, count: int) -> None:
+        """Count one answer of `count` bytes."""
+        with self._lock:
+            self.requests += 1
+            self.bytes += count
+
+
+class Source(Protocol):
+    """One object, opened: every read is of the version that was there at open.
+
+    Attributes
+    ----------
+    url : str
+        For messages: no credentials in it.
+    identity : Identity
+    stats : Stats
+    """
+
+    url: str
+    identity: Identity
+    stats: Stats
+
+    def read_into(self, offset: int, destination: memoryview) -> None:
+        """Fill `destination` with the bytes at `offset`, or raise a StoreError."""
+
+    def view(self, offset: int, length: int) -> memoryview | None:
+        """Return the bytes at `offset` without a copy, read-only; None where that can't be."""
+
+    def private_view(self, offset: int, length: int) -> memoryview | None:
+        """Like `view`, but writable; what is written stays in this process and this view."""
+
+    def close(self) -> None:
+        """Give up what the source itself holds; views stay valid."""

@@ -1,0 +1,173 @@
+"""Write objects to Google Cloud Storage: resumable uploads with gcsfs's session and credentials.
+
+https://cloud.google.com/storage/docs/resumable-uploads
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import StoreError
+from .failures import Transient
+from .gcs import check_status, exchange
+from .location import Location
+from .parts import COMMIT, PartedSink, part_size
+from .remote import run
+from .source import Identity
+
+_UNFINISHED = 308
+_CANCELLED = 499
+
+
+class GCSSink(PartedSink):
+    """A resumable upload that is finished at the end, or a single request for a small object.
+
+    Parameters
+    ----------
+    base : Identity, optional
+        Version of the object that is replaced: publishing needs that generation to be still there.
+    """
+
+    # A session takes bytes in their order only.
+    in_flight = 1
+
+    def __init__(
+        self, location: Location, fs: Any, path: str, *, base: Identity | None = None
+    ) -> None:
+        super().__init__(location.url)
+        self._fs = fs
+        self._path = path
+        bucket, self._key, _ = fs.split_path(path)
+        self._objects = f"/storage/v1/b/{quote(bucket, safe='')}/o"
+        self._condition = (
+            {"ifGenerationMatch": base.version} if base and base.version is not None else {}
+        )
+        self._session = ""
+        self._stored = 0
+        self._last = b""
+
+    @property
+    def _resource(self) -> dict[str, Any]:
+        return {"name": self._key, "metadata": {COMMIT: self.commit_id}}
+
+    def begin(self) -> None:
+        """Open an upload session; GCS drops it after a week."""
+        self._session = run(self._fs, self._open_session)
+
+    async def _open_session(self) -> str:
+        async with exchange(
+            self._fs,
+            "POST",
+            f"{self._fs._location}/upload{self._objects}",
+            headers={"Content-Type": "application/json"},
+            data=json.dumps(self._resource).encode(),
+            uploadType="resumable",
+            name=self._key,
+            **self._condition,
+        ) as answer:
+            await check_status(answer)
+            return str(answer.headers["Location"])
+
+    def send_part(self, number: int, data: bytes) -> str:
+        """Send a full part; keep the last one back, for its length must finish the upload."""
+        if len(data) < part_size(number):
+            self._last = data
+        else:
+            self._store(data, total=None)
+            self._stored += len(data)
+        return ""
+
+    def publish(self, parts: list[str]) -> None:
+        """Send what was kept back, with the total that finishes the upload."""
+        total = self._stored + len(self._last)
+        self.settle(lambda: self._store(self._last, total=total))
+        self._fs.invalidate_cache(self._path)
+
+    def _store(self, data: bytes, *, total: int | None) -> None:
+        """Send the bytes that follow those stored; finish where there is a total.
+
+        Any failure may be answered by sending the same bytes again: GCS ignores bytes at offsets
+        that it has (https://cloud.google.com/storage/docs/performing-resumable-uploads).
+        """
+        rest = memoryview(data)
+        start = self._stored
+        while True:
+            kept = run(self._fs, self._put, start, rest, total)
+            if kept is None or (total is None and kept == start + len(rest)):
+                return
+            if kept <= start:
+                raise Transient(f"the store has {kept} bytes where {start} were sent before")
+            rest, start = rest[kept - start :], kept
+
+    async def _put(self, start: int, data: memoryview, total: int | None) -> int | None:
+        """Send one chunk and return how many bytes of the object are stored, None for all."""
+        size = "*" if total is None else total
+        positions = f"{start}-{start + len(data) - 1}" if data else "*"
+        async with exchange(
+            self._fs,
+            "PUT",
+            self._session,
+            headers={"Content-Range": f"bytes {positions}/{size}"},
+            data=io.BytesIO(data),
+        ) as answer:
+            if answer.status == _UNFINISHED:
+                _, _, last = answer.headers.get("Range", "").rpartition("-")
+                return int(last) + 1 if last else 0
+            await check_status(answer)
+            self._check_size(await answer.json(), total)
+            return None
+
+    def put_whole(self, data: bytes) -> None:
+        """Send the object in one request."""
+        self.settle(lambda: run(self._fs, self._put_whole, data))
+        self._fs.invalidate_cache(self._path)
+
+    async def _put_whole(self, data: bytes) -> None:
+        boundary = secrets.token_hex(16)
+        separator = f"\r\n--{boundary}\r\nContent-Type: "
+        body = io.BytesIO()
+        body.write(f"{separator}application/json\r\n\r\n".encode())
+        body.write(json.dumps(self._resource).encode())
+        body.write(f"{separator}application/octet-stream\r\n\r\n".encode())
+        body.write(data)
+        body.write(f"\r\n--{boundary}--\r\n".encode())
+        body.seek(0)
+        async with exchange(
+            self._fs,
+            "POST",
+            f"{self._fs._location}/upload{self._objects}",
+            headers={"Content-Type": f"multipart/related; boundary={boundary}"},
+            data=body,
+            uploadType="multipart",
+            **self._condition,
+        ) as answer:
+            await check_status(answer)
+            self._check_size(await answer.json(), len(data))
+
+    def _check_size(self, resource: dict[str, Any], total: int | None) -> None:
+        if total is None or int(resource["size"]) != total:
+            raise StoreError(f"sent {total} bytes, the store published {resource['size']}")
+
+    def is_published(self) -> bool:
+        """Look for our commit id in the object's metadata."""
+        return run(self._fs, self._is_published)
+
+    async def _is_published(self) -> bool:
+        url = f"{self._fs._location}{self._objects}/{quote(self._key, safe='')}"
+        async with exchange(self._fs, "GET", url, headers={}) as answer:
+            await check_status(answer)
+            metadata = (await answer.json()).get("metadata", {})
+            return bool(metadata.get(COMMIT) == self.commit_id)
+
+    def discard(self) -> None:
+        """Cancel the session."""
+        run(self._fs, self._cancel)
+
+    async def _cancel(self) -> None:
+        async with exchange(self._fs, "DELETE", self._session, headers={}) as answer:
+            if answer.status not in (_CANCELLED, 404, 410):  # 404 and 410: it is gone already
+                await check_status(answer)

@@ -1,0 +1,75 @@
+"""Write to any fsspec filesystem: under a temporary name, then moved."""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+from typing import Any
+
+from ..errors import UnsupportedError
+from ..types import Bytes
+from .failures import guarded
+from .location import Location
+
+
+class GenericSink:
+    """A temporary file beside the target, moved over it at commit."""
+
+    def __init__(self, location: Location, fs: Any, path: str) -> None:
+        self.url = location.url
+        self._fs = fs
+        self._path = path
+        folder, name = posixpath.split(path)
+        self._temporary = posixpath.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.tmp")
+        self._file = guarded(self._create, url=self.url, doing="create it")
+
+    def _create(self) -> Any:
+        try:
+            return self._fs.open(self._temporary, "wb")
+        except (NotImplementedError, ValueError) as error:
+            raise UnsupportedError(
+                f"{type(self._fs).__name__} can't be written to ({error})", url=self.url
+            ) from None
+
+    def write(self, data: Bytes) -> None:
+        """Append bytes to the temporary file."""
+        guarded(lambda: self._file.write(data), url=self.url, doing="write to it")
+
+    def commit(self) -> None:
+        """Close the temporary file and move it into place."""
+        guarded(self._publish, url=self.url, doing="publish it")
+
+    def _publish(self) -> None:
+        self._file.close()
+        self._fs.mv(self._temporary, self._path)
+        self._fs.invalidate_cache(self._path)
+
+    def abort(self) -> None:
+        """Remove the temporary file."""
+        if not self._file.closed:
+            self._file.close()
+        if self._fs.exists(self._temporary):
+            guarded(
+                lambda: self._fs.rm_file(self._temporary), url=self.url, doing="clean up after it"
+            )
+
+
+class MemorySink:
+    """Collect an object in memory; `data` is it once committed."""
+
+    def __init__(self) -> None:
+        self.url = "<bytes>"
+        self.data = b""
+        self._buffer = bytearray()
+
+    def write(self, data: Bytes) -> None:
+        """Append bytes."""
+        self._buffer += data
+
+    def commit(self) -> None:
+        """Publish the bytes as `data`."""
+        self.data = bytes(self._buffer)
+
+    def abort(self) -> None:
+        """Forget the bytes."""
+        self._buffer = bytearray()

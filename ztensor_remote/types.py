@@ -1,0 +1,13 @@
+"""Type aliases that several layers share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+Location: TypeAlias = "str | os.PathLike[str] | Bytes"
+StorageOptions: TypeAlias = Mapping[str, Any]
+Attributes: TypeAlias = dict[str, Any]
+Framework: TypeAlias = Literal["numpy", "torch"]

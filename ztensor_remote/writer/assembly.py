@@ -1,0 +1,305 @@
+"""The file as it grows: what may be added, where it goes, how it ends."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..container import Footer, build_footer
+from ..errors import ClosedError, DuplicateNameError, InvalidInputError, StoreError, located
+from ..manifest import Component, Manifest, Tensor, encode_manifest, manifest_hash
+from ..manifest.dtypes import DType
+from ..manifest.fields import MAX_RANK, MAX_U64
+from ..stores import Sink
+from .attributes import Attributes
+from .blob import BlobWriter, Output
+from .elements import Elements
+from .part import TensorPart
+from .rules import Checksum, Rules, check_written_name, compression_level, is_normal
+from .sharing import SharedBlobs
+
+DEFAULT = "default"
+"""The version's own digest: crc32c for 1.x, xxh3 for 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one tensor is stored; None and "default" leave it to the writer.
+
+    Attributes
+    ----------
+    compress : bool, int or None
+    checksum : str or None
+    attributes : mapping or None
+    """
+
+    compress: bool | int | None = None
+    checksum: Checksum | str | None = DEFAULT
+    attributes: Mapping[str, Any] | None = None
+
+
+class Assembly:
+    """A file under construction.
+
+    Everything is checked before its first byte is written. A failure after that leaves the file
+    incomplete: it is given up, and says so when it is used again.
+
+    Parameters
+    ----------
+    sink : Sink
+    rules : Rules
+    options : Options
+        Defaults for the tensors.
+    dedup, canonical : bool
+    base : Manifest, optional
+        What the file already holds; the sink then continues after its `offset` bytes.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        rules: Rules,
+        options: Options,
+        *,
+        dedup: bool = False,
+        canonical: bool = False,
+        base: Manifest | None = None,
+        offset: int = 0,
+    ) -> None:
+        self.state: Literal["open", "failed", "finalized", "aborted"] = "open"
+        self.rules = rules
+        self.url = sink.url
+        self.tensors: dict[str, Tensor] = dict(base.tensors) if base else {}
+        self._output = Output(sink, offset)
+        self._shards = base.shards if base else {}
+        self._canonical = canonical
+        self._shared = SharedBlobs(rules) if dedup or canonical else None
+        self._part: TensorPart | None = None
+        with self._failing_for_good():
+            self.attributes = Attributes(rules, base.attributes if base else None)
+            self._level = compression_level(options.compress)
+            self._checksum: Checksum | None = rules.checksums[0]
+            self._checksum = self._chosen(options.checksum)
+            if base is None:
+                self._output.write(rules.generation.magic)
+
+    # --- adding ------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        shape: Sequence[int],
+        layout: str,
+        components: Mapping[str, Elements],
+        options: Options,
+    ) -> None:
+        """Add a tensor whose components are all at hand."""
+        with located(url=self.url, tensor=name):
+            sizes = self._check_new(name, shape, options)
+            blobs = {role: (part.element, part.nbytes) for role, part in components.items()}
+            self._check_storable(name, sizes, layout, blobs, options)
+            order = sorted(components) if self.rules.version == "2" else list(components)
+            chosen = {role: self._encoding(options, components[role].element) for role in order}
+            with self._failing_for_good():
+                parts = {role: self._blob(components[role], *chosen[role]) for role in order}
+                self._keep(name, sizes, layout, parts, options)
+
+    @contextmanager
+    def part(
+        self, name: str, shape: Sequence[int], element: DType, options: Options
+    ) -> Iterator[TensorPart]:
+        """Add a dense tensor whose bytes come piece by piece."""
+        sizes = self._check_new(name, shape, options)
+        blob_size = element.nbytes(math.prod(sizes))
+        self._check_storable(name, sizes, "dense", {"data": (element, blob_size)}, options)
+        level, checksum = self._encoding(options, element)
+        with self._failing_for_good():
+            blob = BlobWriter(self._output, self.rules, element, level=level, checksum=checksum)
+            self._part = TensorPart(name, sizes, element, blob, hash_content=self._canonical)
+            try:
+                yield self._part
+                component = self._part.finish()
+                self._check_unshared(self._part, component)
+            finally:
+                self._part = None
+            self._keep(name, sizes, "dense", {"data": component}, options)
+
+    def _blob(self, elements: Elements, level: int | None, checksum: Checksum | None) -> Component:
+        content = SharedBlobs.content_of(elements.chunks()) if self._shared else None
+        if self._shared and content:
+            shared = self._shared.find(content, level, elements.element)
+            if shared is not None:
+                return shared
+        blob = BlobWriter(
+            self._output, self.rules, elements.element, level=level, checksum=checksum
+        )
+        for chunk in elements.chunks():
+            blob.write(chunk)
+        component = blob.finish()
+        if self._shared and content:
+            self._shared.keep(content, level, component)
+        return component
+
+    def _check_unshared(self, part: TensorPart, component: Component) -> None:
+        """Canonical files share equal blobs; a streamed one is already written when that shows."""
+        if not self._canonical or self._shared is None:
+            return
+        content = part.content_digest()
+        if self._shared.find(content, None, part.element) is not None:
+            raise InvalidInputError(
+                "a canonical file stores equal bytes once, and this content is already in it; add "
+                "it with add_tensor",
+                tensor=part.name,
+            )
+        self._shared.keep(content, None, component)
+
+    def _keep(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        layout: str,
+        parts: Mapping[str, Component],
+        options: Options,
+    ) -> None:
+        attributes = dict(options.attributes) if options.attributes else None
+        self.tensors[name] = Tensor(name, shape, layout, dict(parts), attributes)
+
+    # --- checks, before a byte is written ----------------------------------------------------
+
+    def check_open(self) -> None:
+        """Refuse to go on with a file that is finished, given up, or amid a streamed tensor."""
+        if self.state == "failed":
+            raise ClosedError(
+                "an earlier error left the file incomplete; it was given up", url=self.url
+            )
+        if self.state != "open":
+            raise ClosedError(f"the writer is {self.state}", url=self.url)
+        if self._part is not None:
+            raise InvalidInputError(
+                f"tensor {self._part.name!r} is still being streamed", url=self.url
+            )
+
+    def _check_new(self, name: str, shape: Sequence[int], options: Options) -> tuple[int, ...]:
+        self.check_open()
+        check_written_name(name, "a tensor")
+        if name in self.tensors:
+            raise DuplicateNameError("there is a tensor of this name", tensor=name, url=self.url)
+        if self._canonical:
+            self._check_canonical(name)
+        self.rules.check_attributes(options.attributes or {}, of_tensor=True)
+        return _checked_shape(name, shape)
+
+    def _check_canonical(self, name: str) -> None:
+        last = next(reversed(self.tensors), None)
+        if last is not None and name.encode() < last.encode():
+            raise InvalidInputError(
+                f"canonical files hold tensors in the order of their names: {name!r} must come "
+                f"before {last!r}",
+                url=self.url,
+            )
+        if not is_normal(name):
+            raise InvalidInputError(f"canonical files want names in Unicode NFC: {name!r}")
+
+    def _check_storable(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        layout: str,
+        blobs: Mapping[str, tuple[DType, int]],
+        options: Options,
+    ) -> None:
+        if not blobs:
+            raise InvalidInputError("a tensor needs a component", tensor=name)
+        if not isinstance(layout, str):
+            raise InvalidInputError(f"a layout id is text, not {layout!r}", tensor=name)
+        parts = {}
+        for role, (element, length) in blobs.items():
+            check_written_name(role, "a component")
+            storage, logical = self.rules.storage(element)
+            parts[role] = Component(storage, 0, length, logical)
+        self.rules.check_tensor(Tensor(name, shape, layout, parts, options.attributes))
+
+    def _encoding(self, options: Options, element: DType) -> tuple[int | None, Checksum | None]:
+        """Return zstd level and digest algorithm of a component."""
+        stated = options.compress
+        level = self._level if stated is None else compression_level(stated)
+        if self._canonical and level is not None:
+            raise InvalidInputError("canonical files are not compressed")
+        if element.is_packed and self.rules.version != "2":
+            level = None  # published 1.x readers would fill what they miss with zeros (§13.3)
+        return level, self._chosen(options.checksum)
+
+    def _chosen(self, checksum: Checksum | str | None) -> Checksum | None:
+        chosen: Any = self._checksum if checksum == DEFAULT else checksum
+        self.rules.check_checksum(chosen)
+        if self._canonical and chosen != "xxh3":
+            raise InvalidInputError("canonical files have xxh3 digests")
+        return chosen  # type: ignore[no-any-return]
+
+    # --- ending ------------------------------------------------------------------------------
+
+    def finalize(self) -> None:
+        """Write manifest and footer, and publish."""
+        self.check_open()
+        with self._failing_for_good():
+            self.attributes.check()
+            self._write_manifest()
+            self._output.sink.commit()
+        self.state = "finalized"
+
+    def _write_manifest(self) -> None:
+        rules = self.rules
+        if rules.version == "2":
+            self._output.pad_to(rules.alignment)
+        data = encode_manifest(
+            Manifest(
+                rules.version, self.tensors, attributes=self.attributes.data, shards=self._shards
+            )
+        )
+        digest = manifest_hash(data) if rules.version == "2" else None
+        footer = Footer(rules.generation, self._output.offset, len(data), digest)
+        self._output.write(data)
+        self._output.write(build_footer(footer))
+
+    def abort(self) -> None:
+        """Give up; safe to call more than once."""
+        if self.state == "open":
+            self.state = "aborted"
+            self._output.abort()
+
+    def fail(self, error: BaseException) -> None:
+        """Give up because of an error, which stays the one that is reported."""
+        if self.state == "open":
+            self.state = "failed"
+            try:
+                self._output.abort()
+            except StoreError as second:
+                error.add_note(f"Cleaning up failed too: {second}")
+
+    @contextmanager
+    def _failing_for_good(self) -> Iterator[None]:
+        """Give the file up when writing it fails."""
+        try:
+            yield
+        except BaseException as error:
+            self.fail(error)
+            raise
+
+
+def _checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise InvalidInputError(f"shape {shape!r} is not a sequence of integers") from None
+    if len(sizes) > MAX_RANK:
+        raise InvalidInputError(f"{len(sizes)} dimensions; the most is {MAX_RANK}", tensor=name)
+    count = 1
+    for size in sizes:
+        count *= size
+        if not 0 <= size <= MAX_U64 or count > MAX_U64:
+            raise InvalidInputError(f"shape {sizes} has no valid element count", tensor=name)
+    return sizes

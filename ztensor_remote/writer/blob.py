@@ -1,0 +1,109 @@
+"""One blob on its way to the sink: padded, compressed, digested, counted."""
+
+from __future__ import annotations
+
+from ..codecs import FrameEncoder, Hasher
+from ..container import align_up
+from ..errors import ClosedError
+from ..manifest import RAW, Component
+from ..manifest.dtypes import DType
+from ..stores import Sink
+from ..types import Bytes
+from .rules import Checksum, Rules
+
+
+class Output:
+    """A sink that knows how far it has come.
+
+    Parameters
+    ----------
+    sink : Sink
+    offset : int
+        Bytes that are in the file already.
+    """
+
+    def __init__(self, sink: Sink, offset: int) -> None:
+        self.sink = sink
+        self.offset = offset
+        self._aborted = False
+
+    def write(self, data: Bytes) -> None:
+        """Append bytes."""
+        if self._aborted:
+            raise ClosedError("the file was given up", url=self.sink.url)
+        self.sink.write(data)
+        self.offset += len(data)
+
+    def pad_to(self, alignment: int) -> None:
+        """Append zeros up to the next multiple."""
+        self.write(bytes(align_up(self.offset, alignment) - self.offset))
+
+    def abort(self) -> None:
+        """Give the sink up; it takes no more bytes, from whoever still holds a part of the file."""
+        self._aborted = True
+        self.sink.abort()
+
+
+class BlobWriter:
+    """Write one component; `finish` says what the manifest has to say of it.
+
+    Parameters
+    ----------
+    output : Output
+    rules : Rules
+    element : DType
+    level : int or None
+        zstd level; None stores raw bytes.
+    checksum : str or None
+        Digest algorithm.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        rules: Rules,
+        element: DType,
+        *,
+        level: int | None,
+        checksum: Checksum | None,
+    ) -> None:
+        output.pad_to(rules.alignment)
+        self._output = output
+        self._rules = rules
+        self._element = element
+        self._start = output.offset
+        self._encoder = None if level is None else FrameEncoder(level)
+        self._hasher = None if checksum is None else Hasher(checksum)
+        self.decoded = 0
+
+    def write(self, data: memoryview) -> None:
+        """Take the next decoded bytes."""
+        self.decoded += len(data)
+        if self._hasher is not None and self._rules.digests_cover_decoded:
+            self._hasher.update(data)
+        if self._encoder is None:
+            self._store(data)
+            return
+        for frame in self._encoder.update(data):
+            self._store(frame)
+
+    def _store(self, data: Bytes) -> None:
+        if self._hasher is not None and not self._rules.digests_cover_decoded:
+            self._hasher.update(data)
+        self._output.write(data)
+
+    def finish(self) -> Component:
+        """Write what is left and return the component."""
+        if self._encoder is not None:
+            for frame in self._encoder.finish():
+                self._store(frame)
+        storage, logical = self._rules.storage(self._element)
+        return Component(
+            dtype=storage,
+            offset=self._start,
+            length=self._output.offset - self._start,
+            logical=logical,
+            encoding=RAW if self._encoder is None else self._rules.zstd,
+            decoded_length=None if self._encoder is None else self.decoded,
+            digest=None if self._hasher is None else self._hasher.text(),
+        )

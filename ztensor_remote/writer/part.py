@@ -1,0 +1,106 @@
+"""A tensor that is being written piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+from ..errors import InvalidInputError
+from ..manifest import Component
+from ..manifest.dtypes import DType
+from .blob import BlobWriter
+from .elements import elements_of
+
+
+class TensorPart:
+    """Where the pieces of a streamed tensor go.
+
+    Attributes
+    ----------
+    name : str
+    element : DType
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        element: DType,
+        blob: BlobWriter,
+        *,
+        hash_content: bool,
+    ) -> None:
+        self.name = name
+        self.element = element
+        self._needed = element.nbytes(math.prod(shape))
+        self._blob = blob
+        self._content = hashlib.sha256() if hash_content else None
+
+    @property
+    def remaining(self) -> int:
+        """Bytes still to come."""
+        return self._needed - self._blob.decoded
+
+    def write(self, piece: Any) -> None:
+        """Write the next elements.
+
+        Parameters
+        ----------
+        piece : array of the tensor's dtype, or bytes
+            Elements in C order; an array may have any shape. Bytes are taken as they are to be
+            stored: little-endian, packed for 4-bit types.
+
+        Raises
+        ------
+        InvalidInputError
+            Another dtype, or more than the tensor has left.
+        """
+        if isinstance(piece, bytes | bytearray | memoryview):
+            data = memoryview(piece).cast("B")
+            self._check_fits(len(data))
+            self._store(data)
+            return
+        elements = elements_of(piece)
+        if elements.element.name != self.element.name:
+            raise InvalidInputError(
+                f"the piece is {elements.element.name}, the tensor {self.element.name}",
+                tensor=self.name,
+            )
+        if self.element.is_packed and elements.array.size % 2 and elements.nbytes < self.remaining:
+            raise InvalidInputError(
+                "only the last piece of a 4-bit tensor may have an odd number of elements",
+                tensor=self.name,
+            )
+        self._check_fits(elements.nbytes)
+        for chunk in elements.chunks():
+            self._store(chunk)
+
+    def _check_fits(self, length: int) -> None:
+        if length > self.remaining:
+            raise InvalidInputError(
+                f"{length} bytes where the tensor has {self.remaining} left", tensor=self.name
+            )
+
+    def _store(self, data: memoryview) -> None:
+        if self._content is not None:
+            self._content.update(data)
+        self._blob.write(data)
+
+    def finish(self) -> Component:
+        """Return the component, which must be complete.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        if self.remaining:
+            raise InvalidInputError(
+                f"{self.remaining} of {self._needed} bytes were not written", tensor=self.name
+            )
+        return self._blob.finish()
+
+    def content_digest(self) -> bytes:
+        """Return the SHA-256 of what was written."""
+        assert self._content is not None
+        return self._content.digest()
