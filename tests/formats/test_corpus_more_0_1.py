@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.skip("ahead of the reader: open work of the format issue", allow_module_level=True)
-
 import struct
 from typing import Any
 
@@ -222,16 +218,15 @@ def test_broken_sparse_payloads_open(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "rule"),
     [
-        *(({"offset": offset}, "BlobBounds") for offset in (0, 8, 63, 128, 1 << 40, U64 - 63)),
+        *(({"offset": offset}, "BlobBounds") for offset in (0, 8, 63, 192, 1 << 40, U64 - 63)),
         *(({"offset": offset}, "BlobAlignment") for offset in (65, 72)),
         *(({"size": size}, "BlobBounds") for size in (73, 1 << 62, U64)),
-        ({"offset": 0, "size": 0}, "BlobBounds"),
-        ({"offset": 256, "size": 0}, "BlobBounds"),
-        ({"offset": 65, "size": 0}, "BlobAlignment"),
+        # Where no bytes are is nobody's business.
+        *(({"offset": offset, "size": 0}, None) for offset in (0, 8, 65, 128, U64)),
     ],
     ids=repr,
 )
-def test_blobs_outside_the_data(fields: dict[str, int], rule: str) -> None:
+def test_blobs_outside_the_data(fields: dict[str, int], rule: str | None) -> None:
     data = file_0_1([entry_0_1(**fields)], {64: EIGHT * 8, 72: EIGHT * 8})
     assert rule_of(data) == rule
 

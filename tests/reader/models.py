@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,24 @@ def model_bytes(
     tensors: Mapping[str, Any], attributes: Mapping[str, Any] | None = None, **options: Any
 ) -> bytes:
     """Return a file that holds these tensors; `options` are the writer's."""
-    url = new_url()
-    with zt.Writer(url, **options) as writer:
+
+    def add(writer: zt.Writer) -> None:
         writer.attributes.update(attributes or {})
         for name, tensor in tensors.items():
             writer.add_tensor(name, tensor)
+
+    url = written(add, **options)
     data: bytes = MEMORY.cat_file(url)
     MEMORY.rm_file(url)
     return data
+
+
+def written(add: Callable[[zt.Writer], object], **options: Any) -> str:
+    """Write a file to memory, where it has to be fetched, and return its URL."""
+    url = new_url()
+    with zt.Writer(url, **options) as writer:
+        add(writer)
+    return url
 
 
 def new_url() -> str:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 import ztensor_remote as zt
 from tests.formats.expected import DATA
-from tests.reader.models import MEMORY, in_memory, new_url, same
+from tests.reader.models import MEMORY, in_memory, same, written
 
 torch = pytest.importorskip("torch")
 
@@ -23,13 +23,6 @@ DENSE = np.array([[0, 1.5, 0, 0], [0, 0, 0, 0], [-2, 0, 0, 4.25]], np.float32)
 VERSIONS = ["1.0", "1.2", "2"]
 
 
-def write(add: Callable[[zt.Writer], None], version: str = "1.2") -> str:
-    url = new_url()
-    with zt.Writer(url, version=version) as writer:  # type: ignore[arg-type]
-        add(writer)
-    return url
-
-
 def add_both(writer: zt.Writer) -> None:
     writer.add_tensor("csr", sp.csr_array(DENSE))
     writer.add_tensor("coo", sp.coo_array(DENSE))
@@ -37,7 +30,7 @@ def add_both(writer: zt.Writer) -> None:
 
 @pytest.fixture(params=VERSIONS)
 def model(request: pytest.FixtureRequest) -> zt.Reader:
-    return zt.open(write(add_both, request.param))
+    return zt.open(written(add_both, version=request.param))
 
 
 @pytest.mark.parametrize("name", ["csr", "coo"])
@@ -89,7 +82,7 @@ class TestSparse:
             assert components[role].numpy().tolist() == wanted
 
     def test_dense_arrays_that_are_too_large_are_refused(self, model: zt.Reader, name: str) -> None:
-        url = write(lambda writer: writer.add_tensor("t", sp.coo_array((1 << 40, 1 << 20))))
+        url = written(lambda writer: writer.add_tensor("t", sp.coo_array((1 << 40, 1 << 20))))
         with zt.open(url) as large:
             with pytest.raises(zt.LimitError, match="as a dense array"):
                 large["t"].numpy()
@@ -109,7 +102,7 @@ def test_sparse_values_of_small_floats(dtype: str, layout: str) -> None:
 
     wanted = np.zeros((3, 4), values.dtype)
     wanted[[0, 2, 2], [1, 0, 3]] = values
-    with zt.open(write(add)) as model:
+    with zt.open(written(add)) as model:
         assert same(model["t"].numpy(), wanted)
         with pytest.raises(zt.UnsupportedError, match="SciPy"):
             model["t"].scipy()
@@ -118,7 +111,7 @@ def test_sparse_values_of_small_floats(dtype: str, layout: str) -> None:
 
 def test_cells_that_are_named_twice_add_up() -> None:
     twice = sp.coo_array((np.array([1.0, 2.0, 4.0]), ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
-    with zt.open(write(lambda writer: writer.add_tensor("t", twice))) as model:
+    with zt.open(written(lambda writer: writer.add_tensor("t", twice))) as model:
         assert model["t"].numpy().tolist() == [[0, 3], [4, 0]]
         assert model["t"].torch().to_dense().tolist() == [[0, 3], [4, 0]]
 
@@ -127,7 +120,7 @@ def test_three_dimensions() -> None:
     coords, values = np.array([[0, 1], [2, 0], [3, 1]]), np.array([5, 6], np.int16)
     wanted = np.zeros((2, 3, 4), np.int16)
     wanted[tuple(coords)] = values
-    url = write(lambda writer: writer.add_sparse_coo("t", values, coords, (2, 3, 4)))
+    url = written(lambda writer: writer.add_sparse_coo("t", values, coords, (2, 3, 4)))
     with zt.open(url) as model:
         assert same(model["t"].numpy(), wanted)
         assert same(model["t"].scipy().toarray(), wanted)
@@ -143,13 +136,13 @@ def test_nothing_but_zeros() -> None:
         writer.add_tensor("csr", sp.csr_array(empty))
         writer.add_tensor("coo", sp.coo_array(empty))
 
-    with zt.open(write(add)) as model:
+    with zt.open(written(add)) as model:
         assert same(model["csr"].numpy(), empty)
         assert same(model["coo"].numpy(), empty)
 
 
 def test_a_dense_tensor_is_not_sparse() -> None:
-    with zt.open(write(lambda writer: writer.add_tensor("t", DENSE))) as model:
+    with zt.open(written(lambda writer: writer.add_tensor("t", DENSE))) as model:
         for read in (model["t"].sparse, model["t"].scipy):
             with pytest.raises(zt.UnsupportedError, match="not sparse"):
                 read()
@@ -170,7 +163,7 @@ class TestUnknownLayouts:
                     "t", {"data": words, "scales": scales}, shape=(6, 8), format=request.param
                 )
 
-        tensor = zt.open(write(add))["t"]
+        tensor = zt.open(written(add))["t"]
         assert tensor.format == tensor.layout == request.param
         return tensor
 
@@ -204,7 +197,7 @@ class TestUnknownLayouts:
 
 
 def test_damaged_indices_are_found_before_they_are_used() -> None:
-    url = write(lambda writer: writer.add_tensor("t", sp.csr_array(DENSE)))
+    url = written(lambda writer: writer.add_tensor("t", sp.csr_array(DENSE)))
     data = bytearray(MEMORY.cat_file(url))
     with zt.open(url) as model:
         at = model["t"].components["indices"].offset

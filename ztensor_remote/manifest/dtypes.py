@@ -116,6 +116,11 @@ def dtype_of(storage: str, logical: str | None) -> DType:
     return dtype
 
 
+def is_dtype_name(name: str) -> bool:
+    """Whether `dtype_named` knows the name."""
+    return name in BY_NAME or name in BY_STORAGE or name in BY_LOGICAL
+
+
 def dtype_named(name: str) -> DType:
     """Return the element type with this NumPy, ml_dtypes or short name.
 

@@ -136,6 +136,16 @@ class Manifest:
         """Whether digests are over decoded bytes (version 2) or stored bytes (all before)."""
         return self.version == "2"
 
+    @property
+    def digest_algorithms(self) -> tuple[str, ...]:
+        """The digests that this version knows; others are there to be ignored."""
+        return ("xxh3", "sha256") if self.version == "2" else ("crc32c", "sha256")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the version forbids what readers let pass in those before it."""
+        return self.version == "2"
+
     @cached_property
     def stored_bytes(self) -> int:
         """Bytes of all blobs, each shared one counted once."""

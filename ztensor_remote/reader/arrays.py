@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,26 +16,53 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_MOST_ELEMENTS = np.iinfo(np.intp).max // 16
+"""Of the widest dtype; a size of 0 does not keep NumPy from multiplying the others."""
 
-def as_array(data: memoryview, element: DType, shape: tuple[int, ...]) -> Array:
+
+def as_array(data: memoryview, element: DType, shape: tuple[int, ...], *, exact: bool) -> Array:
     """Return the elements in `data`, as a view wherever an element has bytes of its own.
+
+    Parameters
+    ----------
+    data : memoryview
+    element : DType
+    shape : tuple of int
+    exact : bool
+        Whether bools must be 0 or 1; otherwise all that is not 0 is true.
 
     Raises
     ------
     FormatError
         A bool that is neither 0 nor 1, or padding bits that are set.
+    UnsupportedError
+        NumPy has no arrays of this shape.
     """
+    check_shape(shape)
     if element.is_packed:
         return _unpack(data, element, shape)
-    if element.name == "bool":
-        _check_bools(data)
+    if element.name == "bool" and not _are_bits(data):
+        if exact:
+            raise FormatError("a bool is stored as neither 0 nor 1", rule="LayoutData")
+        bools: Array = np.frombuffer(data, np.uint8) != 0
+        return bools.reshape(shape)
     return np.ndarray(shape, element.numpy(), buffer=data if len(data) else b"\0" * 16)
 
 
-def _check_bools(data: memoryview) -> None:
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Refuse shapes that a file may have and NumPy can't, even where there are no elements.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    if math.prod(size for size in shape if size) > _MOST_ELEMENTS:
+        raise UnsupportedError(f"NumPy has no arrays of the shape {shape}")
+
+
+def _are_bits(data: memoryview) -> bool:
     values = np.frombuffer(data, np.uint8)
-    if values.size and values.max() > 1:
-        raise FormatError("a bool is stored as neither 0 nor 1", rule="LayoutData")
+    return not values.size or bool(values.max() <= 1)
 
 
 def _unpack(data: memoryview, element: DType, shape: tuple[int, ...]) -> Array:
@@ -61,12 +89,16 @@ def to_torch(array: Array) -> TorchTensor:
     """
     torch = import_torch()
     dtype = torch_dtype(array.dtype)
+    made: TorchTensor
+    if not array.size:  # NumPy's strides of nothing are none that torch can view it by
+        made = torch.empty(array.shape, dtype=dtype)
+        return made
     if not array.flags.writeable:
         array = array.copy()
     if is_foreign(array.dtype):
         array = array.view(f"u{array.itemsize}")
-    tensor: TorchTensor = torch.from_numpy(array)
-    return tensor.view(dtype)
+    made = torch.from_numpy(array)
+    return made.view(dtype)
 
 
 def is_foreign(dtype: np.dtype[Any]) -> bool:

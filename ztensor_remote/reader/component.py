@@ -91,7 +91,7 @@ class LazyComponent:
             element = self._part.element
             decoded = self._decoded()
             count = len(decoded) * 8 // element.bits
-            return as_array(decoded, element, (count,))
+            return as_array(decoded, element, (count,), exact=self._blobs.manifest.is_exact)
 
     def _decoded(self) -> memoryview:
         with self._located():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import TensorNotFoundError
 from ..manifest import Component, Tensor
 from .show import dtype_text
 
@@ -60,7 +61,9 @@ class TensorMetadata:
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype of the elements."""
         parts = self._tensor.components
-        part = parts.get("data") or parts.get("values") or next(iter(parts.values()))
+        part = parts.get("data") or parts.get("values") or next(iter(parts.values()), None)
+        if part is None:
+            raise TensorNotFoundError("the tensor has no components", tensor=self.name)
         return part.element.numpy()
 
     @property

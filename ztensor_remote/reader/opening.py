@@ -62,10 +62,18 @@ def open_shard(location: Location, *, size: int) -> Source:
                 f"this shard has {source.identity.size} bytes, the root manifest states {size}",
                 rule="ShardIdentity",
             )
-        footer = parse_footer(bytes(tail), size=size, head=None)
-        if footer is None or footer.generation is not Generation.V2:
+        if not _is_version_2(source, bytes(tail)):
             raise FormatError("this shard is no version-2 file", rule="ShardIdentity")
     return source
+
+
+def _is_version_2(source: Source, tail: bytes) -> bool:
+    try:
+        head = _head_at_hand(source, memoryview(tail))
+        footer = parse_footer(tail, size=source.identity.size, head=head)
+    except FormatError:
+        return False
+    return footer is not None and footer.generation is Generation.V2
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class CSR:
         """Return a ``csr_array`` or ``csr_matrix``."""
         sparse = _import_scipy()
         make = sparse.csr_array if kind == "array" else sparse.csr_matrix
-        index = _index_dtype(max(self.shape[1], len(self.values)))
+        index = _index_dtype(max(*self.shape, len(self.values)))
         parts = (_for_scipy(self.values), self.indices.astype(index), self.indptr.astype(index))
         return make(parts, shape=self.shape)
 
@@ -206,6 +206,8 @@ def _reject(message: str) -> None:
 
 
 def _index_dtype(largest: int) -> type[np.signedinteger[Any]]:
+    if largest > np.iinfo(np.int64).max:
+        raise UnsupportedError(f"SciPy's indices can't count to {largest}; use the components")
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..errors import TensorNotFoundError, UnsupportedError, located
 from ..manifest import Tensor
+from ..manifest.dtypes import DType
 from ..manifest.fields import element_count
 from ..manifest.validate import check_layout
-from .arrays import Array, as_array, to_torch
+from .arrays import Array, as_array, check_shape, to_torch
 from .blobs import Blobs
 from .component import LazyComponent
 from .selection import select
@@ -144,15 +145,21 @@ class LazyTensor:
         )
 
     def _dense(self) -> Array:
-        check_layout(self._tensor)
+        self._check_layout()
         part = self._tensor.components["data"]
         element = part.element
         decoded = self._blobs.decoded(part, element.nbytes(self._count))
-        return as_array(decoded, element, self.shape)
+        return self._array(decoded, element, self.shape)
 
     @property
     def _count(self) -> int:
         return element_count(self.shape)
+
+    def _array(self, data: memoryview, element: DType, shape: tuple[int, ...]) -> Array:
+        return as_array(data, element, shape, exact=self._blobs.manifest.is_exact)
+
+    def _check_layout(self) -> None:
+        check_layout(self._tensor, exact=self._blobs.manifest.is_exact)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return all elements for ``np.asarray``."""
@@ -187,19 +194,20 @@ class LazyTensor:
             return self._select(key)
 
     def _select(self, key: Any) -> Any:
+        self._reader._check_open()
+        self._check_layout()
+        check_shape(self.shape)
         part = self._value_part
         selection = select(self.shape, part.element.bits if self.layout == "dense" else 8, key)
         if self.layout != "dense" or not part.is_raw or selection.nbytes == part.length:
             return self._numpy()[key]
-        self._reader._check_open()
-        check_layout(self._tensor)
         view = self._blobs.view(part, whole=False)
         # Checking or unpacking all elements would touch all of a file that may be large.
         if view is not None and not part.element.is_packed and part.element.name != "bool":
-            return as_array(view, part.element, self.shape)[key]
+            return self._array(view, part.element, self.shape)[key]
         memory = np.empty(selection.nbytes, np.uint8).data
         self._blobs.fetch(part, selection.runs, memory)
-        return as_array(memory, part.element, selection.shape)[selection.index]
+        return self._array(memory, part.element, selection.shape)[selection.index]
 
     @property
     def _is_view(self) -> bool:
@@ -236,9 +244,11 @@ class LazyTensor:
         if self.layout != "dense" or part.element.is_packed:
             np.copyto(out, self._numpy())
             return
-        check_layout(self._tensor)
+        self._check_layout()
         self._blobs.decode_into(part, destination)
-        as_array(destination, part.element, self.shape)
+        made = self._array(destination, part.element, self.shape)
+        if part.element.name == "bool":
+            np.copyto(out, made)
 
     def torch(self, device: Any = None) -> TorchTensor:
         """Return all elements as a torch tensor; sparse tensors as torch's sparse ones.
@@ -261,11 +271,11 @@ class LazyTensor:
         if self.layout in ("sparse_csr", "sparse_coo"):
             return self._sparse().torch()
         if self._is_view:
-            check_layout(self._tensor)
+            self._check_layout()
             part = self._tensor.components["data"]
             view = self._blobs.view(part, private=True)
             if view is not None:
-                return to_torch(as_array(view, part.element, self.shape))
+                return to_torch(self._array(view, part.element, self.shape))
         return to_torch(self._numpy())
 
     def scipy(self) -> Any:
@@ -297,8 +307,8 @@ class LazyTensor:
         self._reader._check_open()
         if self.layout not in ("sparse_csr", "sparse_coo"):
             raise UnsupportedError(f"layout {self.format!r} is not sparse; use .numpy()")
-        check_layout(self._tensor)
-        strict = self._blobs.manifest.version == "2"
+        self._check_layout()
+        exact = self._blobs.manifest.is_exact
         if "data" in self._tensor.components:
             sparse = self._sparse_0_1()
         elif self.layout == "sparse_csr":
@@ -311,9 +321,9 @@ class LazyTensor:
             coords = coords.reshape(self.ndim, -1)
             sparse = COO(self.shape, self._values(coords.shape[1]), coords)
         if isinstance(sparse, CSR):
-            sparse.check(sorted_rows=strict)
+            sparse.check(sorted_rows=exact)
         else:
-            sparse.check(unique=strict)
+            sparse.check(unique=exact)
         return sparse
 
     def _values(self, count: int) -> Array:

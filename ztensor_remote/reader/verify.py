@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +62,9 @@ def _verify_component(lazy: LazyComponent, blobs: Blobs) -> bool:
     if part.digest is None:
         return False
     with lazy._located():
-        if not is_checkable(part.digest):
+        if not is_checkable(part.digest, blobs.manifest.digest_algorithms):
+            if not blobs.manifest.is_exact:
+                return False  # readers before version 2 pass over it
             raise UnsupportedError(f"digest {part.digest!r} is of an unknown algorithm")
         covers_decoded = blobs.manifest.digests_cover_decoded
         data = lazy._decoded() if covers_decoded else blobs.stored(part)
@@ -70,20 +74,22 @@ def _verify_component(lazy: LazyComponent, blobs: Blobs) -> bool:
 
 def _verify_layout(tensor: LazyTensor) -> None:
     """Decode the tensor, which checks sizes, bools, packing and sparse indices."""
-    try:
-        if tensor.layout == "dense":
-            tensor.numpy()
-        elif tensor.layout in ("sparse_csr", "sparse_coo"):
-            tensor.sparse()
-    except UnsupportedError:
-        pass  # nothing more is known of it than its bytes
+    decode: list[Callable[[], object]] = [part._decoded for part in tensor.components.values()]
+    if tensor.layout == "dense":
+        decode = [tensor.numpy]
+    elif tensor.layout in ("sparse_csr", "sparse_coo"):
+        decode = [tensor.sparse]
+    for each in decode:
+        # Where it is not supported, nothing more is known of it than its bytes.
+        with suppress(UnsupportedError):
+            each()
 
 
 def _verify_shards(blobs: Blobs) -> None:
     for name, shard in blobs.manifest.shards.items():
         source = blobs.source_of(Component("u8", 0, 0, shard=name))
         algorithm = shard.digest.partition(":")[0]
-        if not is_checkable(shard.digest):
+        if not is_checkable(shard.digest, blobs.manifest.digest_algorithms):
             raise UnsupportedError(f"shard {name!r} has a digest of the unknown {algorithm!r}")
         hasher = Hasher(algorithm)  # type: ignore[arg-type]
         _hash_file(source, hasher)

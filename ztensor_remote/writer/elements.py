@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInputError
-from ..manifest.dtypes import DType, dtype_named
+from ..manifest.dtypes import DType, dtype_named, is_dtype_name
 from ..reader.arrays import Array, is_foreign
 
 _STEP = 1 << 18
@@ -154,7 +154,7 @@ def dtype_name(dtype: Any) -> str:
     """
     if str(dtype).startswith("torch."):
         return str(dtype).removeprefix("torch.")
-    if isinstance(dtype, str):
+    if isinstance(dtype, str) and is_dtype_name(dtype):
         return dtype
     try:
         return str(np.dtype(dtype).newbyteorder("=").name)
