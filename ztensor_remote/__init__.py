@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from .reader import (
         LazyComponent,
         LazyTensor,
-        Limits,
         Reader,
         TensorMetadata,
         Verification,
         open,
     )
-    from .stores import Identity, Stats
+    from .stores import Identity, Limits, Stats
     from .writer import TensorPart, Writer, append
 
 __version__ = "0.1.0"
@@ -49,7 +48,7 @@ _LAZY = {
     "Identity": "stores",
     "LazyComponent": "reader",
     "LazyTensor": "reader",
-    "Limits": "reader",
+    "Limits": "stores",
     "Reader": "reader",
     "Stats": "stores",
     "TensorMetadata": "reader",

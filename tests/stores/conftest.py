@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -14,6 +14,8 @@ from tests.conftest import Recording
 from tests.servers.endpoint import StoreEndpoint
 from tests.servers.proxy import Proxy
 from ztensor_remote.stores import failures, parts
+from ztensor_remote.stores.lane import HTTPLane
+from ztensor_remote.stores.target import NoTarget
 
 from .backends import (
     PART,
@@ -121,3 +123,17 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what fails almost at once."""
     monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture(params=["lane", "client"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Read by the lane, then as where the lane can't be used, through the filesystem's client."""
+    way: str = request.param
+    if way == "client":
+        refused = NoTarget("the test wants the client")
+        monkeypatch.setattr(HTTPLane, "_target", lambda *_: raising(refused))
+    return way
+
+
+def raising(error: Exception) -> NoReturn:
+    raise error

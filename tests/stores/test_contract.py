@@ -54,6 +54,7 @@ def write(backend: Backend, path: str, *pieces: bytes) -> None:
 
 
 @readable
+@pytest.mark.usefixtures("both_ways")
 class TestReading:
     @pytest.mark.parametrize("size", [0, 1, 8, 9, WINDOW, WINDOW + 1])
     def test_open_gives_the_end_and_the_size(self, backend: Backend, size: int) -> None:

@@ -29,7 +29,7 @@ DATA = os.urandom(300_000)
 FAULTY = ["http", "moto", "gcs", "azure"]
 
 
-pytestmark = pytest.mark.usefixtures("short_pauses")
+pytestmark = pytest.mark.usefixtures("short_pauses", "both_ways")
 
 
 @pytest.fixture
@@ -97,8 +97,7 @@ def refuses_long_suffixes(proxy: Proxy) -> bool:
     return proxy.requests[0].status == 416
 
 
-def test_a_large_range_of_azure(backend_of: MakeBackend, through: Through) -> None:
-    # Its client asks for 32 MiB at first, then for pieces of 4 MiB.
+def test_a_large_range_of_azure(backend_of: MakeBackend, through: Through, both_ways: str) -> None:
     data = os.urandom((39 << 20) + 5)
     backend = backend_of("azure")
     assert isinstance(backend, RemoteBackend)
@@ -106,7 +105,8 @@ def test_a_large_range_of_azure(backend_of: MakeBackend, through: Through) -> No
     location, proxy = through(backend, "object")
     source = opened(location, proxy)
     assert fetch(source, 1, len(data) - 1) == data[1:]
-    assert proxy.count() == 3
+    # The client asks for 32 MiB at first, then for pieces of 4 MiB.
+    assert proxy.count() == (1 if both_ways == "lane" else 3)
     assert all("if-match" in request.headers for request in proxy.requests)
     assert proxy.response_bytes == len(data) - 1
 
@@ -142,7 +142,7 @@ class TestFaults:
         assert [request.status for request in proxy.requests][:2] == [503, 503]
         assert proxy.count() == 3
 
-    def test_access_denied(self, proxied: Proxied) -> None:
+    def test_access_denied(self, proxied: Proxied, both_ways: str) -> None:
         location, proxy = proxied
         source = opened(location, proxy)
         proxy.fault = always(Status(403))
@@ -150,7 +150,8 @@ class TestFaults:
             fetch(source, 0, 1000)
         with pytest.raises(AccessDeniedError):
             open_source(location, window=WINDOW)
-        assert proxy.count() == 2
+        # The client is asked as well: it may know what a plain request can't say.
+        assert proxy.count() == (4 if both_ways == "lane" else 2)
 
 
 @pytest.mark.parametrize("proxied", ["http", "moto", "azure"], indirect=True)

@@ -3,7 +3,6 @@
 from .blobs import Blobs
 from .component import LazyComponent
 from .file import Reader, open
-from .limits import Limits
 from .metadata import TensorMetadata
 from .opening import Opened, open_file
 from .tensor import LazyTensor
@@ -13,7 +12,6 @@ __all__ = [
     "Blobs",
     "LazyComponent",
     "LazyTensor",
-    "Limits",
     "Opened",
     "Reader",
     "TensorMetadata",

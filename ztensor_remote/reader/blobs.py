@@ -17,8 +17,7 @@ from ..errors import ClosedError, LimitError, UnsupportedError
 from ..manifest import ZSTD, ZSTD_SEEKABLE, Component, Manifest
 from ..manifest.dtypes import storage_width
 from ..manifest.validate import check_alignment, check_expansion
-from ..stores import Location, Runs, Source, Stats, fetch
-from .limits import Limits
+from ..stores import Limits, Location, Runs, Source, Stats, fetch
 from .opening import open_shard
 
 
@@ -60,7 +59,9 @@ class Blobs:
             if part.shard not in self._shards:
                 name = f"{self.location.stem}-{part.shard}.zt"
                 self._shards[part.shard] = open_shard(
-                    self.location.sibling(name), size=self.manifest.shards[part.shard].size
+                    self.location.sibling(name),
+                    size=self.manifest.shards[part.shard].size,
+                    limits=self.limits,
                 )
             return self._shards[part.shard]
 

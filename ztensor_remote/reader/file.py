@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, TensorNotFoundError
 from ..manifest import Manifest, Version
-from ..stores import Identity, Location, Stats, locate, run_all
+from ..stores import Identity, Limits, Location, Stats, locate, run_all
 from ..types import Framework, StorageOptions
 from .arrays import Array
 from .blobs import Blobs
-from .limits import Limits
 from .metadata import TensorMetadata
 from .opening import open_file
 from .show import size_text
@@ -69,7 +68,7 @@ class Reader(Mapping[str, LazyTensor]):
     def _open(
         self, location: Location, verify: bool, limits: Limits, pinned: Identity | None = None
     ) -> None:
-        opened = open_file(location, pinned=pinned)
+        opened = open_file(location, pinned=pinned, limits=limits)
         self._location = location
         self._manifest = opened.manifest
         self._footer = opened.footer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
 from ..errors import FormatError, ObjectChangedError, located
 from ..manifest import Manifest, parse_manifest
-from ..stores import Identity, Location, Source, open_source
+from ..stores import Identity, Limits, Location, Source, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,9 @@ class Opened:
     manifest: Manifest
 
 
-def open_file(location: Location, *, pinned: Identity | None = None) -> Opened:
+def open_file(
+    location: Location, *, pinned: Identity | None = None, limits: Limits | None = None
+) -> Opened:
     """Open a file and read its manifest.
 
     Parameters
@@ -29,6 +31,7 @@ def open_file(location: Location, *, pinned: Identity | None = None) -> Opened:
     location : Location
     pinned : Identity, optional
         The version it must still be.
+    limits : Limits, optional
 
     Raises
     ------
@@ -36,7 +39,7 @@ def open_file(location: Location, *, pinned: Identity | None = None) -> Opened:
         It is no longer the pinned version.
     FormatError, StoreError
     """
-    source, tail = open_source(location, window=TAIL_WINDOW)
+    source, tail = open_source(location, window=TAIL_WINDOW, limits=limits)
     with _closing_on_error(source):
         if pinned is not None and not pinned.matches(source.identity):
             raise ObjectChangedError("the object was replaced since this handle was made")
@@ -47,7 +50,7 @@ def open_file(location: Location, *, pinned: Identity | None = None) -> Opened:
     return Opened(source, footer, manifest)
 
 
-def open_shard(location: Location, *, size: int) -> Source:
+def open_shard(location: Location, *, size: int, limits: Limits) -> Source:
     """Open a file that another file's manifest refers to (SPEC.md §9.6).
 
     Raises
@@ -55,7 +58,7 @@ def open_shard(location: Location, *, size: int) -> Source:
     FormatError
         It has another size than the manifest states, or is no version-2 file.
     """
-    source, tail = open_source(location, window=Generation.V2.footer_size)
+    source, tail = open_source(location, window=Generation.V2.footer_size, limits=limits)
     with _closing_on_error(source):
         if source.identity.size != size:
             raise FormatError(

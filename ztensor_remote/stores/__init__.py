@@ -4,6 +4,7 @@ Nothing here knows what the bytes mean.
 """
 
 from .execute import fetch, run_all
+from .limits import Limits
 from .location import Location, locate
 from .open import open_sink, open_source
 from .plan import Runs
@@ -13,6 +14,7 @@ from .upload_generic import MemorySink
 
 __all__ = [
     "Identity",
+    "Limits",
     "Location",
     "MemorySink",
     "Runs",

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import io
+import time
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from azure.core import MatchConditions
+from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 
 from ..errors import ObjectChangedError
 from ..types import Bytes
+from .answer import Answer, RangeNotSatisfiable, Receive, parse_content_range
 from .failures import retried, status_of
+from .limits import Limits
 from .location import Location
-from .remote import Answer, RangeNotSatisfiable, Receive, RemoteSource, parse_content_range, run
+from .remote import RemoteSource, run
+from .scatter import Scatter
 from .source import Identity
+from .target import NoTarget, Target
+from .tls import tls_context
 
-_SIDE_BY_SIDE = 8
+_VALID = 1800
+"""Seconds."""
+
+_AUDIENCE = "https://storage.azure.com/.default"
 _SOME = 8
 
 
@@ -23,13 +36,13 @@ class AzureSource(RemoteSource):
     """Ranges by Get Blob with If-Match.
 
     The client library asks for at most 32 MiB at once, and for what goes beyond in pieces of
-    4 MiB, side by side; adlfs lets nobody choose.
+    4 MiB; adlfs lets nobody choose.
 
     https://learn.microsoft.com/rest/api/storageservices/get-blob
     """
 
-    def __init__(self, location: Location, fs: Any, path: str) -> None:
-        super().__init__(location)
+    def __init__(self, location: Location, fs: Any, path: str, limits: Limits) -> None:
+        super().__init__(location, limits)
         self._fs = fs
         self._path = path
         _, _, self._version = fs.split_path(path)
@@ -58,25 +71,49 @@ class AzureSource(RemoteSource):
         self.read_into(size - len(tail), tail)
         return tail
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> int:
+    def sign(self, pin: Identity | None) -> Target:
+        """Sign a URL for reading, or take a token, as the filesystem's credential allows."""
+        return run(self._fs, self._sign)
+
+    async def _sign(self) -> Target:
+        async with blob_client(self._fs, self._path) as client:
+            query, headers, valid = "", {"x-ms-version": client.api_version}, _VALID
+            if isinstance(client.credential, SharedKeyCredentialPolicy):
+                query = _signature(client, _VALID)
+            elif hasattr(client.credential, "get_token"):
+                token = await client.credential.get_token(_AUDIENCE)
+                headers["Authorization"] = f"Bearer {token.token}"
+                valid = token.expires_on - time.time()
+            elif client.credential is not None:
+                raise NoTarget("adlfs has a credential that only its own client can use")
+            if self._version:
+                query += f"&versionid={quote(self._version)}"
+            joint = "&" if "?" in client.url else "?"
+            return Target(
+                f"{client.url}{joint}{query.lstrip('&')}" if query else client.url,
+                headers=headers,
+                tls=tls_context(True),
+                expires=time.monotonic() + valid / 2,
+            )
+
+    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
         """Send one Get Blob, more for a large range."""
         first, _, last = range_header.removeprefix("bytes=").partition("-")
         offset = int(first)
         try:
-            return run(self._fs, self._get, offset, int(last) + 1 - offset, receive, pin)
+            run(self._fs, self._get, offset, int(last) + 1 - offset, receive, pin)
         except Exception as error:
             if status_of(error) == 416:
                 raise RangeNotSatisfiable from None
             raise
 
-    async def _get(self, offset: int, length: int, receive: Receive, pin: Identity | None) -> int:
+    async def _get(self, offset: int, length: int, receive: Receive, pin: Identity | None) -> None:
         answers: list[Any] = []
         async with blob_client(self._fs, self._path) as client:
             stream = await client.download_blob(
                 offset=offset,
                 length=length,
                 version_id=self._version,
-                max_concurrency=_SIDE_BY_SIDE,
                 raw_response_hook=answers.append,
                 **request_options(self._fs),
                 **condition(pin),
@@ -85,9 +122,8 @@ class AzureSource(RemoteSource):
             headers = answers[-1].http_response.headers
             first, _, size = parse_content_range(headers["Content-Range"])
             span = f"bytes {first}-{first + stream.size - 1}/{size}"
-            memory = _Memory(receive(Answer(stream.size, span, headers.get("ETag"))))
-            await stream.readinto(memory)
-        return memory.filled
+            scatter = receive(Answer(stream.size, span, headers.get("ETag")))
+            await stream.readinto(_Memory(scatter))
 
 
 def blob_client(fs: Any, path: str) -> AbstractAsyncContextManager[Any]:
@@ -112,32 +148,25 @@ def condition(version: Identity | None) -> dict[str, Any]:
     return {"etag": version.etag, "match_condition": MatchConditions.IfNotModified}
 
 
-class _Memory(io.RawIOBase):
-    """A stream that fills memory which somebody else owns."""
+def _signature(client: Any, seconds: int) -> str:
+    signed: str = generate_blob_sas(
+        client.account_name,
+        client.container_name,
+        client.blob_name,
+        account_key=client.credential.account_key,
+        permission=BlobSasPermissions(read=True),
+        expiry=datetime.now(UTC) + timedelta(seconds=seconds),
+    )
+    return signed
 
-    def __init__(self, memory: memoryview) -> None:
-        self._memory = memory
-        self._position = 0
-        self.filled = 0
+
+class _Memory(io.RawIOBase):
+    """A stream that the library can write into."""
+
+    def __init__(self, scatter: Scatter) -> None:
+        self._scatter = scatter
 
     def write(self, data: Bytes) -> int:  # type: ignore[override]
-        """Store bytes at the position."""
-        stop = self._position + len(data)
-        self._memory[self._position : stop] = data
-        self._position = stop
-        self.filled += len(data)
+        """Take the next bytes."""
+        self._scatter.write(data)
         return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move the position, which pieces that come out of order need."""
-        assert whence == io.SEEK_SET
-        self._position = offset
-        return offset
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True

@@ -21,6 +21,8 @@ from ..errors import (
 ATTEMPTS = 5
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_PROGRESS = 256 << 10
+"""Bytes."""
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 _SECRET = re.compile(
@@ -137,18 +139,37 @@ def guarded(operation: Callable[[], _Result], *, url: str, doing: str) -> _Resul
     raise failure
 
 
-def retried(operation: Callable[[], _Result], *, url: str, doing: str) -> _Result:
-    """Run `operation` as `guarded` does, again while it fails in a way that may pass."""
-    for attempt in range(ATTEMPTS):
-        failure: ZTensorError
+def retried(
+    operation: Callable[[], _Result],
+    *,
+    url: str,
+    doing: str,
+    progress: Callable[[], int] = lambda: 0,
+    pause: Callable[[float], object] | None = None,
+) -> _Result:
+    """Run `operation` as `guarded` does, again while it fails in a way that may pass.
+
+    Parameters
+    ----------
+    progress : callable
+        Tells the bytes that have arrived: a failure after many of them is as good as a first one.
+    pause : callable
+        Waits for some seconds, ``time.sleep`` by default.
+    """
+    attempt, reached = 0, progress()
+    while True:
         try:
             return guarded(operation, url=url, doing=doing)
         except Transient as error:
             failure = error
-        if attempt < ATTEMPTS - 1:
-            time.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0))
-    failure.message += f" (tried {ATTEMPTS} times)"
-    raise _final(failure)
+        if progress() - reached >= _PROGRESS:
+            attempt, reached = 0, progress()
+        attempt += 1
+        if attempt == ATTEMPTS:
+            failure.message += f" (tried {ATTEMPTS} times)"
+            raise _final(failure)
+        seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+        (pause or time.sleep)(seconds)
 
 
 def _final(failure: ZTensorError) -> ZTensorError:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import ClientResponseError
 
+from .answer import RangeNotSatisfiable, Receive
 from .http import receive_body
+from .limits import Limits
 from .location import Location
-from .remote import RangeNotSatisfiable, Receive, RemoteSource, run
+from .remote import RemoteSource, run
 from .source import Identity
+from .target import NoTarget, Target
+from .tls import tls_context
 
 _LONGEST_REASON = 300
+_TOKEN_USED = 240.0
+"""Seconds. gcsfs renews tokens five minutes before they expire."""
 
 
 class GCSSource(RemoteSource):
@@ -23,26 +31,41 @@ class GCSSource(RemoteSource):
     https://cloud.google.com/storage/docs/json_api/v1/objects/get
     """
 
-    def __init__(self, location: Location, fs: Any, path: str) -> None:
-        super().__init__(location)
+    pinned_by_url = True
+
+    def __init__(self, location: Location, fs: Any, path: str, limits: Limits) -> None:
+        super().__init__(location, limits)
         self._fs = fs
         self._path = path
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> int:
-        """Send one GET, for the pinned generation where there is one."""
-        return run(self._fs, self._get, range_header, receive, pin)
+    def sign(self, pin: Identity | None) -> Target:
+        """Return the URL of the pinned generation, and a fresh token."""
+        if self._fs.session_kwargs:
+            raise NoTarget("gcsfs has session_kwargs, which are for aiohttp")
+        url = self._fs.url(self._path, generation=pin and pin.version)
+        query = urlencode(self._fs._get_params({}))
+        return Target(
+            f"{url}&{query}" if query else url,
+            headers=self._fs._get_headers({}),
+            tls=tls_context(True),
+            expires=time.monotonic() + _TOKEN_USED,
+            conditional=False,
+            version_header="x-goog-generation",
+        )
 
-    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> int:
+    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+        """Send one GET, for the pinned generation where there is one."""
+        run(self._fs, self._get, range_header, receive, pin)
+
+    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> None:
         url = self._fs.url(self._path, generation=pin and pin.version)
         # Objects stored with gzip would be unpacked on the way, and their ranges ignored.
         headers = {"Range": range_header, "Accept-Encoding": "identity"}
         async with exchange(self._fs, "GET", url, headers=headers) as answer:
             if answer.status == 416:
                 raise RangeNotSatisfiable
-            if answer.status == 404 and pin:  # this generation was replaced or deleted
-                raise self._changed()
             await check_status(answer)
-            return await receive_body(
+            await receive_body(
                 answer,
                 receive,
                 etag=answer.headers.get("ETag"),

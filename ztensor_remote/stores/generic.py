@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import NotFoundError, UnsupportedError
+from .answer import Answer, Receive
 from .failures import retried
+from .limits import Limits
 from .location import Location
-from .remote import Answer, Receive, RemoteSource
+from .remote import RemoteSource
 from .source import Identity
 
 
@@ -18,8 +20,8 @@ class GenericSource(RemoteSource):
     It can't be told to read one version, so the object is looked at again after each read.
     """
 
-    def __init__(self, location: Location, fs: Any, path: str) -> None:
-        super().__init__(location)
+    def __init__(self, location: Location, fs: Any, path: str, limits: Limits) -> None:
+        super().__init__(location, limits)
         self._fs = fs
         self._path = path
 
@@ -31,7 +33,7 @@ class GenericSource(RemoteSource):
         self.read_into(size - len(tail), tail)
         return tail
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> int:
+    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
         """Call ``cat_file`` for one range, by keyword: positions mean a version to some."""
         first, _, last = range_header.removeprefix("bytes=").partition("-")
         start, stop = int(first), int(last) + 1
@@ -39,8 +41,7 @@ class GenericSource(RemoteSource):
         if pin and not _is_cache(self._fs) and not pin.matches(self._look()):
             raise self._changed()
         content_range = f"bytes {start}-{start + len(data) - 1}/{self.identity.size}"
-        receive(Answer(len(data), content_range))[:] = data
-        return len(data)
+        receive(Answer(len(data), content_range)).write(data)
 
     def _look(self) -> Identity:
         info = retried(lambda: self._fs.info(self._path), url=self.url, doing="look up its size")

@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ..errors import StoreError
+from aiohttp import BasicAuth
+from fsspec.implementations.http import get_client
+
+from .answer import Answer, RangeNotSatisfiable, Receive, stated_length
+from .limits import Limits
 from .location import Location
-from .remote import (
-    IGNORES_RANGES,
-    Answer,
-    RangeNotSatisfiable,
-    Receive,
-    RemoteSource,
-    parse_content_range,
-    run,
-)
+from .remote import RemoteSource, run
 from .source import Identity
+from .target import NoTarget, Target
+from .tls import as_context
+
+_OF_NO_CONCERN = frozenset(("timeout", "raise_for_status"))
 
 
 class HTTPSource(RemoteSource):
     """Ranges by GET with If-Match where the server gives a strong ETag (RFC 9110 §13, §14)."""
 
-    def __init__(self, location: Location, fs: Any, path: str) -> None:
-        super().__init__(location)
+    def __init__(self, location: Location, fs: Any, path: str, limits: Limits) -> None:
+        super().__init__(location, limits)
         self._fs = fs
         self._path = path
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> int:
-        """Send one GET."""
-        return run(self._fs, self._get, range_header, receive, pin)
+    def sign(self, pin: Identity | None) -> Target:
+        """Return the URL, and what the filesystem was told to send along."""
+        fs, options, session = self._fs, dict(self._fs.kwargs), dict(self._fs.client_kwargs)
+        if fs.get_client is not get_client:
+            raise NoTarget("the filesystem makes its sessions in a way of its own")
+        headers = {**session.pop("headers", {}), **options.pop("headers", {})}
+        auth = options.pop("auth", None) or session.pop("auth", None)
+        tls = as_context(options.pop("ssl", None))
+        url, user = _without_user(str(fs.encode_url(self._path)))
+        if auth or user:
+            headers["Authorization"] = auth.encode() if auth else user
+        unknown = sorted({*options, *session} - _OF_NO_CONCERN)
+        if unknown:
+            raise NoTarget(f"the filesystem was given {', '.join(unknown)}, which are for aiohttp")
+        return Target(url, headers=headers, tls=tls, by_date=True, follow=True)
 
-    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> int:
+    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+        """Send one GET."""
+        run(self._fs, self._get, range_header, receive, pin)
+
+    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> None:
         options = dict(self._fs.kwargs)
         headers = {**options.pop("headers", {}), "Range": range_header}
         # A range of a compressed body would be of other bytes than the ones we count.
@@ -46,27 +63,24 @@ class HTTPSource(RemoteSource):
             etag = answer.headers.get("ETag")
             # The time of the last change is second best: mirrors may disagree about it.
             version = None if etag else answer.headers.get("Last-Modified")
-            return await receive_body(answer, receive, etag=etag, version=version)
+            await receive_body(answer, receive, etag=etag, version=version)
+
+
+def _without_user(url: str) -> tuple[str, str | None]:
+    """Split a URL into what is sent and the header that its user and password stand for."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, None
+    header = BasicAuth(unquote(parts.username), unquote(parts.password or "")).encode()
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), header
 
 
 async def receive_body(
     answer: Any, receive: Receive, *, etag: str | None, version: str | None
-) -> int:
-    """Stream the body into the memory that `receive` gives, and return how much came."""
+) -> None:
+    """Stream the body into the memory that `receive` gives."""
     content_range = answer.headers.get("Content-Range")
-    length = _stated_length(answer.content_length, content_range)
-    destination = receive(Answer(length, content_range, etag, version))
-    filled = 0
+    length = stated_length(answer.content_length, content_range)
+    scatter = receive(Answer(length, content_range, etag, version))
     async for chunk in answer.content.iter_any():
-        destination[filled : filled + len(chunk)] = chunk
-        filled += len(chunk)
-    return filled
-
-
-def _stated_length(content_length: int | None, content_range: str | None) -> int:
-    if content_length is not None:
-        return content_length
-    if content_range is None:  # sent in chunks, perhaps without end
-        raise StoreError(IGNORES_RANGES)
-    first, last, _ = parse_content_range(content_range)
-    return last + 1 - first
+        scatter.write(chunk)

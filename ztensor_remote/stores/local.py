@@ -5,9 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from collections.abc import Sequence
+
+import numpy as np
 
 from ..errors import NotFoundError, ObjectChangedError, StoreError
 from ..types import Bytes
+from .control import Control
 from .failures import guarded
 from .location import Location
 from .source import Identity, Stats
@@ -65,9 +69,9 @@ class MappedSource:
         )
         return memoryview(private)[offset - start :]
 
-    def read_into(self, offset: int, destination: memoryview) -> None:
+    def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
         """Copy bytes out of the mapping."""
-        destination[:] = self.view(offset, len(destination))
+        copy_out(self.view(offset, sum(map(len, pieces))), pieces)
 
     def _check(self, offset: int, length: int) -> None:
         # A file that shrank would kill the process with SIGBUS when its mapping is touched.
@@ -107,12 +111,20 @@ class BytesSource:
         """Return None: only a copy could be private."""
         return None
 
-    def read_into(self, offset: int, destination: memoryview) -> None:
+    def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
         """Copy bytes out."""
-        destination[:] = self.view(offset, len(destination))
+        copy_out(self.view(offset, sum(map(len, pieces))), pieces)
 
     def close(self) -> None:
         """Do nothing: the bytes are the caller's."""
+
+
+def copy_out(data: memoryview, pieces: Sequence[memoryview]) -> None:
+    """Copy bytes to where they belong; NumPy does so without holding up other threads."""
+    start = 0
+    for piece in pieces:
+        np.frombuffer(piece, np.uint8)[:] = np.frombuffer(data, np.uint8, len(piece), start)
+        start += len(piece)
 
 
 def tail_of(source: MappedSource | BytesSource, window: int) -> memoryview:

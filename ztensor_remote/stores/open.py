@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import UnsupportedError
+from .limits import Limits
 from .local import BytesSource, MappedSource, tail_of
 from .location import Location
 from .sink import Sink
@@ -28,7 +29,9 @@ _SINKS = {
 }
 
 
-def open_source(location: Location, *, window: int) -> tuple[Source, memoryview]:
+def open_source(
+    location: Location, *, window: int, limits: Limits | None = None
+) -> tuple[Source, memoryview]:
     """Open an object and return it with its last `window` bytes (or all, if it is smaller).
 
     Raises
@@ -44,7 +47,7 @@ def open_source(location: Location, *, window: int) -> tuple[Source, memoryview]
         return mapped, tail_of(mapped, window)
     fs, path = location.resolve()
     make = _serving(fs, _SOURCES) or _load("generic", "GenericSource")
-    source = make(location, fs, path)
+    source = make(location, fs, path, limits or Limits())
     return source, source.open_tail(window)
 
 

@@ -2,88 +2,66 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import ObjectChangedError, StoreError
-from .failures import Transient, retried
+from .answer import IGNORES_RANGES, Answer, RangeNotSatisfiable, Receive
+from .control import Control
+from .failures import Transient, retried, status_of
+from .lane import HTTPLane, HTTPStatusError
+from .limits import Limits
 from .location import Location
+from .scatter import Scatter
 from .source import Identity, Stats
+from .target import NoTarget, Target
 
-IGNORES_RANGES = (
-    "the server ignores range requests; put 'simplecache::' before the URL to download the object "
-    "once"
-)
+_REFUSALS = frozenset((301, 302, 303, 307, 308, 400, 401, 403, 405, 406, 501))
 
-# The last byte of an empty object is -1 to fake-gcs-server.
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(-?\d+)/(\d+)")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a store says about the bytes that it is about to send.
-
-    Attributes
-    ----------
-    length : int
-        Bytes of the body.
-    content_range : str or None
-        The header, ``"bytes first-last/total"``.
-    etag, version : str or None
-    """
-
-    length: int
-    content_range: str | None
-    etag: str | None = None
-    version: str | None = None
-
-    @property
-    def positions(self) -> tuple[int, int, int]:
-        """First byte, last byte and total size.
-
-        An answer without the header is the whole object: judge by what came, not by the status
-        (RFC 9110 §14.4; some servers answer a range with 200).
-        """
-        if self.content_range is None:
-            return 0, self.length - 1, self.length
-        return parse_content_range(self.content_range)
-
-    @property
-    def identity(self) -> Identity:
-        """The version that the bytes are of."""
-        return Identity(self.positions[2], self.etag, self.version)
-
-
-Receive = Callable[[Answer], memoryview]
-"""Judges an answer and returns the memory to put its body in, or raises."""
 
 
 class RemoteSource(ABC):
     """An object behind a filesystem that answers range requests.
 
-    A subclass sends one GET; retries, pinning and checks are here, so that no store can do
-    without them.
+    Bytes come by a lane of our own where the filesystem can tell what a plain request needs, and
+    through the filesystem's client otherwise. Retries, pinning and checks are here, so that no
+    store and no way can do without them.
+
+    Parameters
+    ----------
+    location : Location
+    limits : Limits
     """
 
-    def __init__(self, location: Location) -> None:
+    pinned_by_url = False
+    """Whether requests name the version, so that nothing found means that it was replaced."""
+
+    def __init__(self, location: Location, limits: Limits) -> None:
         self.location = location
         self.url = location.url
+        self.limits = limits
         self.stats = Stats()
         self.identity = Identity(0)
+        self._lane: HTTPLane | None = HTTPLane(self.sign, timeout=limits.timeout)
+
+    def sign(self, pin: Identity | None) -> Target:
+        """Return what a plain request for the object needs.
+
+        Raises
+        ------
+        NoTarget
+        """
+        raise NoTarget("no plain requests are known for this filesystem")
 
     @abstractmethod
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> int:
-        """Send one GET with this Range header, conditional on `pin` where the store allows it.
+    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+        """Send one GET with this Range header through the filesystem's client.
 
-        Returns
-        -------
-        int
-            How many bytes came, which may be fewer than the answer stated.
+        It is conditional on `pin` where the store allows it. Fewer bytes may come than the answer
+        stated.
 
         Raises
         ------
@@ -111,66 +89,114 @@ class RemoteSource(ABC):
         """Fetch at most `limit` bytes of any version; None where there are no such bytes."""
         answer: Answer | None = None
         body = memoryview(b"")
+        control = Control(self.limits.deadline)
 
-        def receive(stated: Answer) -> memoryview:
+        def receive(stated: Answer) -> Scatter:
             nonlocal answer, body
             if stated.length > limit:
                 raise StoreError(IGNORES_RANGES)
             answer, body = stated, memoryview(bytearray(stated.length))
-            return body
+            return Scatter([body], control)
 
         try:
-            self._get_all(range_header, receive, pin=None)
+            self._get_all(range_header, receive, pin=None, control=control)
         except RangeNotSatisfiable:
             return body, None
         self.stats.add(len(body))
         return body, answer
 
-    def _get_all(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def _get_all(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Do one GET whose body must be as long as the memory it is received in."""
-        memory = memoryview(b"")
+        scatter: Scatter | None = None
 
-        def receive_checked(stated: Answer) -> memoryview:
-            nonlocal memory
+        def receive_checked(stated: Answer) -> Scatter:
+            nonlocal scatter
             first, last, _ = stated.positions
             if last + 1 - first != stated.length:
                 raise Transient(f"a body of {stated.length} bytes for bytes {first} to {last}")
-            memory = receive(stated)
-            return memory
+            scatter = receive(stated)
+            return scatter
 
-        arrived = self.get(range_header, receive_checked, pin=pin)
-        if arrived != len(memory):
-            raise Transient(f"the body ended after {arrived} of {len(memory)} bytes")
+        self._carry(range_header, receive_checked, pin=pin, control=control)
+        if scatter is not None and scatter.missing:
+            raise Transient(f"the body ended after {scatter.filled} of {scatter.length} bytes")
 
-    def read_into(self, offset: int, destination: memoryview) -> None:
-        """Fill `destination` from one range request of the pinned version."""
-        length = len(destination)
-        if not length:
+    def _carry(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
+        """Send the request by the lane, or by the client where plain requests are refused."""
+        reason = ""
+        while (lane := self._lane) is not None:
+            try:
+                lane.get(range_header, receive, pin=pin, control=control)
+                return
+            except NoTarget as error:
+                self._leave_lane(str(error))
+            except HTTPStatusError as error:
+                if error.status not in _REFUSALS:
+                    raise
+                if not lane.renew():
+                    reason = f"the server refused a plain request ({error})"
+                    break
+        self.get(range_header, receive, pin=pin)
+        if reason:  # the client was not refused
+            self._leave_lane(reason)
+
+    def _leave_lane(self, reason: str) -> None:
+        self._lane = None
+        self.stats.fallback = reason
+
+    def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
+        """Fill the pieces, one after another, from one range of the pinned version.
+
+        A failure that may pass is followed by a request for what is still missing.
+        """
+        control = control or Control(self.limits.deadline)
+        scatter = Scatter(pieces, control)
+        if not scatter.length:
             return
+        first, last = offset, offset + scatter.length - 1
 
-        def receive(stated: Answer) -> memoryview:
-            self._check(stated, offset, length)
-            return destination
+        def receive(stated: Answer) -> Scatter:
+            self._check(stated, first + scatter.filled, last)
+            return scatter
 
         def request() -> None:
+            start = scatter.filled
             try:
-                self._get_all(f"bytes={offset}-{offset + length - 1}", receive, pin=self.identity)
+                self._get_all(
+                    f"bytes={first + start}-{last}", receive, pin=self.identity, control=control
+                )
             except RangeNotSatisfiable:
                 raise self._changed() from None
+            except Exception as error:
+                if self.pinned_by_url and status_of(error) == 404:
+                    raise self._changed() from None
+                raise
+            finally:
+                if scatter.filled > start:
+                    self.stats.add(scatter.filled - start)
 
-        retried(request, url=self.url, doing=f"read {length} bytes at {offset}")
-        self.stats.add(length)
+        retried(
+            request,
+            url=self.url,
+            doing=f"read {scatter.length} bytes at {offset}",
+            progress=lambda: scatter.filled,
+            pause=control.pause,
+        )
 
-    def _check(self, answer: Answer, offset: int, length: int) -> None:
+    def _check(self, answer: Answer, first: int, last: int) -> None:
         """Accept nothing but these bytes of the pinned version."""
         if not self.identity.matches(answer.identity):
             raise self._changed()
-        first, last, size = answer.positions
-        if (first, last) == (offset, offset + length - 1):
+        start, stop, size = answer.positions
+        if (start, stop) == (first, last):
             return
-        if (first, last) == (0, size - 1):
+        if (start, stop) == (0, size - 1):
             raise StoreError(IGNORES_RANGES)
-        raise Transient(f"asked for bytes {offset} to {offset + length - 1}, got {first} to {last}")
+        raise Transient(f"asked for bytes {first} to {last}, got {start} to {stop}")
 
     def _changed(self) -> ObjectChangedError:
         return ObjectChangedError(
@@ -186,20 +212,7 @@ class RemoteSource(ABC):
         return None
 
     def close(self) -> None:  # noqa: B027 (not every store has something to close)
-        """Do nothing: connections belong to the filesystem."""
-
-
-class RangeNotSatisfiable(Exception):
-    """The store has no bytes in the range that was asked for (HTTP 416)."""
-
-
-def parse_content_range(text: str) -> tuple[int, int, int]:
-    """Return first byte, last byte and total size."""
-    found = _CONTENT_RANGE.fullmatch(text.strip())
-    if found is None:
-        raise StoreError(f"unreadable Content-Range {text!r}")
-    first, last, size = (int(number) for number in found.groups())
-    return first, last, size
+        """Do nothing: connections are shared."""
 
 
 def run(fs: Any, call: Callable[..., Coroutine[Any, Any, _Result]], *args: Any) -> _Result:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from .answer import Answer, RangeNotSatisfiable, Receive
 from .failures import Exhausted, status_of
+from .limits import Limits
 from .location import Location
-from .remote import Answer, RangeNotSatisfiable, Receive, RemoteSource, run
+from .remote import RemoteSource, run
 from .source import Identity
+from .target import NoTarget, Target
+from .tls import tls_context
 
 _CHUNK = 1 << 20
+_VALID = 1800
+"""Seconds."""
+
+_OF_S3 = frozenset(("s3-query", "s3v4-query", "v4-query"))
+_CHOICE = "ztensor-remote-v4"
 
 
 class S3Source(RemoteSource):
@@ -18,21 +31,48 @@ class S3Source(RemoteSource):
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
 
-    def __init__(self, location: Location, fs: Any, path: str) -> None:
-        super().__init__(location)
+    def __init__(self, location: Location, fs: Any, path: str, limits: Limits) -> None:
+        super().__init__(location, limits)
         self._fs = fs
         self._bucket, self._key, self._version = fs.split_path(path)
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> int:
+    def sign(self, pin: Identity | None) -> Target:
+        """Sign a URL with the credentials and the endpoint of the filesystem.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+        """
+        return run(self._fs, self._sign)
+
+    async def _sign(self) -> Target:
+        await self._fs.set_session()
+        client = await self._fs.get_s3(self._bucket)
+        named = {"Bucket": self._bucket, "Key": self._key}
+        if self._version:
+            named["VersionId"] = self._version
+        extra = self._fs._get_s3_method_kwargs(client.get_object, **named).keys() - named.keys()
+        if extra:  # they are headers, which would have to be signed as well
+            raise NoTarget(f"s3fs adds {', '.join(sorted(extra))} to its requests")
+        with _signing_v4(client):
+            url = await client.generate_presigned_url("get_object", named, ExpiresIn=_VALID)
+        session = client._endpoint.http_session
+        return Target(
+            url,
+            tls=_tls(session) if url.startswith("https:") else None,
+            proxy=session._proxy_config.proxy_url_for(url),
+            expires=time.monotonic() + _VALID / 2,
+            version_header="x-amz-version-id",
+        )
+
+    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
         """Send one GetObject."""
         try:
-            return run(self._fs, self._get, range_header, receive, pin)
+            run(self._fs, self._get, range_header, receive, pin)
         except Exception as error:
             if status_of(error) == 416:
                 raise RangeNotSatisfiable from None
             raise
 
-    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> int:
+    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> None:
         conditions = {"IfMatch": pin.etag} if pin and pin.etag else {}
         # Only a version that the caller named: it takes a permission (s3:GetObjectVersion) that
         # many readers of the object do not have.
@@ -53,12 +93,33 @@ class S3Source(RemoteSource):
             _version(answer),
         )
         async with answer["Body"] as body:
-            destination = receive(stated)
-            filled = 0
-            while filled < len(destination) and (chunk := await body.read(_CHUNK)):
-                destination[filled : filled + len(chunk)] = chunk
-                filled += len(chunk)
-        return filled
+            scatter = receive(stated)
+            while scatter.missing and (chunk := await body.read(_CHUNK)):
+                scatter.write(chunk)
+
+
+@contextmanager
+def _signing_v4(client: Any) -> Iterator[None]:
+    """Have URLs signed with version 4: botocore still prefers version 2, which stores refuse."""
+    event = "choose-signer.s3.GetObject"
+    client.meta.events.register_first(event, _choose_v4, unique_id=_CHOICE)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, _choose_v4, unique_id=_CHOICE)
+
+
+def _choose_v4(signature_version: Any, **_: Any) -> str | None:
+    return "s3v4-query" if signature_version in _OF_S3 else None
+
+
+def _tls(session: Any) -> ssl.SSLContext:
+    from botocore.httpsession import get_cert_path
+
+    if session._cert_file or session._proxy_config.settings:
+        raise NoTarget("s3fs has a client certificate, or settings of a proxy's own")
+    verify = session._verify
+    return tls_context(get_cert_path(verify) if verify else False)
 
 
 async def call_s3(fs: Any, method: str, **kwargs: Any) -> dict[str, Any]:

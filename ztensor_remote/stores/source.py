@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .control import Control
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -48,10 +50,13 @@ class Stats:
         Range requests that were answered; reads of a local mapping are none.
     bytes : int
         Bytes those answers carried.
+    fallback : str or None
+        Why the filesystem's own client is used instead of plain requests, if it is.
     """
 
     requests: int = 0
     bytes: int = 0
+    fallback: str | None = field(default=None, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, count: int) -> None:
@@ -76,8 +81,8 @@ class Source(Protocol):
     identity: Identity
     stats: Stats
 
-    def read_into(self, offset: int, destination: memoryview) -> None:
-        """Fill `destination` with the bytes at `offset`, or raise a StoreError."""
+    def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
+        """Fill the pieces, one after another, with the bytes at `offset`, or raise StoreError."""
 
     def view(self, offset: int, length: int) -> memoryview | None:
         """Return the bytes at `offset` without a copy, read-only; None where that can't be."""
