@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ztensor_remote.stores import Runs, fetch
+from ztensor_remote.stores import Limits, Runs, fetch
+from ztensor_remote.stores.landing import Landing
 from ztensor_remote.stores.local import BytesSource
-from ztensor_remote.stores.plan import Request, plan
+from ztensor_remote.stores.plan import Costs, Request, plan
 
 OBJECT = np.random.default_rng(7).integers(0, 256, 2000, dtype=np.uint8).tobytes()
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+def costs(**changes: Any) -> Costs:
+    """Return the costs of a server 30 ms away."""
+    known: dict[str, Any] = {
+        "latency": 0.03,
+        "overhead": 0.0003,
+        "stream": 80e6,
+        "total": 1e9,
+        "connections": 64,
+        "smallest_part": 5 * MIB // 4,
+        "largest_part": 8 * MIB,
+        "over_read": 1.25,
+    }
+    return Costs(**known | changes)
 
 
 @st.composite
@@ -28,8 +47,14 @@ def run_lists(draw: st.DrawFn) -> Runs:
     return Runs(offsets, lengths, targets.astype(np.int64))
 
 
-waves = st.integers(0, 20)
-gaps = st.integers(0, 300)
+some_costs = st.builds(
+    costs,
+    latency=st.sampled_from([0.0001, 0.03, 1.0]),
+    total=st.sampled_from([1e3, 1e6, 1e9]),
+    connections=st.integers(1, 20),
+    smallest_part=st.integers(1, 300),
+    largest_part=st.integers(300, 500),
+)
 
 
 def rows(runs: Runs) -> list[tuple[int, int, int]]:
@@ -41,82 +66,111 @@ def wanted(runs: Runs) -> set[int]:
     return {byte for offset, length, _ in rows(runs) for byte in range(offset, offset + length)}
 
 
+def landings(runs: Runs) -> list[tuple[int, int]]:
+    """Return byte by byte what comes from where to where."""
+    return sorted(
+        (target + at, offset + at) for offset, length, target in rows(runs) for at in range(length)
+    )
+
+
 @settings(deadline=None)
-@given(run_lists(), waves, gaps)
-def test_every_run_is_in_one_request_that_holds_it(runs: Runs, wave: int, max_gap: int) -> None:
-    carried: list[tuple[int, int, int]] = []
-    for request in plan(runs, wave=wave, max_gap=max_gap):
-        for offset, length, target in rows(request.runs):
+@given(run_lists(), some_costs)
+def test_every_byte_is_in_one_request_that_holds_it(runs: Runs, known: Costs) -> None:
+    carried = []
+    for request in plan(runs, known):
+        for offset, length, _ in rows(request.runs):
             assert request.offset <= offset
             assert offset + length <= request.offset + request.length
-            carried.append((offset, length, target))
-    assert sorted(carried) == sorted(row for row in rows(runs) if row[1])
+        carried += landings(request.runs)
+    assert sorted(carried) == landings(runs)
 
 
 @settings(deadline=None)
-@given(run_lists(), waves, gaps)
-def test_requests_are_sorted_and_disjoint(runs: Runs, wave: int, max_gap: int) -> None:
-    requests = plan(runs, wave=wave, max_gap=max_gap)
-    assert all(request.length > 0 for request in requests)
-    for one, other in pairwise(requests):
-        assert one.offset + one.length < other.offset
-
-
-@settings(deadline=None)
-@given(run_lists(), waves, gaps)
-def test_no_request_begins_or_ends_with_waste(runs: Runs, wave: int, max_gap: int) -> None:
+@given(run_lists(), some_costs)
+def test_requests_are_sorted_and_hold_no_waste_at_their_ends(runs: Runs, known: Costs) -> None:
+    requests = plan(runs, known)
     bytes_wanted = wanted(runs)
-    for request in plan(runs, wave=wave, max_gap=max_gap):
+    for request in requests:
+        assert request.length > 0
         assert request.offset in bytes_wanted
         assert request.offset + request.length - 1 in bytes_wanted
+    assert all(one.offset <= other.offset for one, other in pairwise(requests))
 
 
 @settings(deadline=None)
-@given(run_lists(), waves, gaps)
-def test_waste_is_bounded(runs: Runs, wave: int, max_gap: int) -> None:
-    bytes_wanted = sorted(wanted(runs))
-    holes = [after - before - 1 for before, after in pairwise(bytes_wanted) if after > before + 1]
-    requests = plan(runs, wave=wave, max_gap=max_gap)
-    waste = sum(request.length for request in requests) - len(bytes_wanted)
-    if len(holes) < wave:
-        assert waste == 0
-    else:
-        assert waste == sum(hole for hole in holes if hole <= max_gap)
+@given(run_lists(), some_costs)
+def test_what_is_fetched_is_what_was_wanted(runs: Runs, known: Costs) -> None:
+    source, destination = BytesSource(OBJECT), bytearray(int(runs.lengths.sum()))
+    for each in Landing([memoryview(destination)]).fetches(source, plan(runs, known)):
+        borrowed = bytearray(each.length)
+        source.read_into(each.offset, *(each.pieces or [memoryview(borrowed)]))
+        each.use(memoryview(borrowed))
+    assert bytes(destination) == expected(runs)
 
 
-@settings(deadline=None)
-@given(run_lists())
-def test_what_is_fetched_is_what_was_wanted(runs: Runs) -> None:
-    # More gaps than go out at once, so that some are read over.
+def test_through_the_executor() -> None:
+    runs = Runs.packed(np.arange(0, 1900, 7), 5)
     destination = bytearray(int(runs.lengths.sum()))
-    fetch(BytesSource(OBJECT), runs, memoryview(destination))
-    expected = b"".join(OBJECT[offset : offset + length] for offset, length, _ in rows(runs))
-    assert bytes(destination) == expected
+    fetch(BytesSource(OBJECT), runs, memoryview(destination), limits=Limits())
+    assert bytes(destination) == expected(runs)
 
 
-@pytest.mark.parametrize(
-    ("spans", "direct"),
-    [
-        ([(10, 5, 0)], True),
-        ([(10, 5, 0), (15, 5, 5)], True),
-        ([(10, 5, 5), (15, 5, 0)], False),
-        ([(10, 5, 0), (20, 5, 5)], False),
-        ([(10, 5, 0), (20, 5, 10)], False),
-        # As many bytes as the request has, but not all of its own.
-        ([(10, 5, 0), (10, 5, 0), (20, 5, 10)], False),
-    ],
-)
-def test_a_request_is_direct_if_one_copy_does_it(
-    spans: list[tuple[int, int, int]], direct: bool
-) -> None:
-    offsets, lengths, targets = (
-        np.array(column, dtype=np.int64) for column in zip(*spans, strict=True)
-    )
-    last = max(offset + length for offset, length, _ in spans)
-    assert Request(10, last - 10, Runs(offsets, lengths, targets)).is_direct is direct
+def expected(runs: Runs) -> bytes:
+    return b"".join(OBJECT[offset : offset + length] for offset, length, _ in rows(runs))
 
 
 def test_nothing_wanted() -> None:
     nothing = Runs.packed(np.array([], dtype=np.int64), 8)
-    assert plan(nothing, wave=16, max_gap=0) == []
-    assert plan(Runs.single(5, 0), wave=16, max_gap=0) == []
+    assert plan(nothing, costs()) == []
+    assert plan(Runs.single(5, 0), costs()) == []
+
+
+# --- what is asked for, and why -------------------------------------------------------------
+
+
+def requested(runs: Runs, known: Costs) -> tuple[int, float]:
+    """Return how many requests there are, and the ratio of fetched to wanted bytes."""
+    requests = plan(runs, known)
+    return len(requests), sum(map(length, requests)) / int(runs.lengths.sum())
+
+
+def length(request: Request) -> int:
+    return request.length
+
+
+def test_many_small_neighbours_are_few_requests() -> None:
+    count, ratio = requested(Runs.packed(np.arange(500) * (64 * KIB + 64), 64 * KIB), costs())
+    assert count < 500 * 64 / 1024
+    assert ratio < 1.01
+
+
+def test_every_fourth_of_them_is_not_worth_the_rest() -> None:
+    count, ratio = requested(Runs.packed(np.arange(125) * 256 * KIB, 64 * KIB), costs())
+    assert (count, ratio) == (125, 1.0)
+
+
+def test_a_large_run_keeps_all_connections_busy() -> None:
+    near = plan(Runs.single(0, 1 << 30), costs(connections=4, latency=0.0003))
+    assert {8 * MIB} == {request.length for request in near}
+    far = plan(Runs.single(0, 80 * MIB), costs())
+    assert len(far) == 64
+    assert plan(Runs.single(0, MIB), costs())[0].length == MIB
+
+
+@pytest.mark.parametrize(
+    ("columns", "known", "whole_rows"),
+    [
+        (128, costs(latency=0.0003, connections=4, total=2e9), True),
+        (4096, costs(latency=0.0003, connections=4, total=2e9), True),
+        (128, costs(total=2e9), True),
+        (128, costs(total=1e8, latency=0.0003, connections=4), False),
+    ],
+)
+def test_columns_of_a_matrix(columns: int, known: Costs, whole_rows: bool) -> None:
+    """131,072 rows of 32 KiB, some columns of each."""
+    runs = Runs.packed(np.arange(1 << 17) * 32 * KIB, columns * 4)
+    count, ratio = requested(runs, known)
+    if whole_rows:
+        assert count < 600 and ratio > 0.99 * 8192 / columns
+    else:
+        assert count == 1 << 17 and ratio == 1

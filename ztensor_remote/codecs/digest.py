@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import DigestError
 from ..types import Bytes
+from .crc import combine
 
 Algorithm = Literal["crc32c", "sha256", "xxh3"]
 
@@ -52,6 +53,34 @@ def is_checkable(stated: str, algorithms: Collection[str]) -> bool:
     return stated.partition(":")[0] in algorithms
 
 
+class PartialDigest:
+    """A crc32c whose pieces come in any order, from several threads.
+
+    The other algorithms have to see bytes in order.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[int, int, int]] = []
+
+    @classmethod
+    def of(cls, stated: str | None) -> PartialDigest | None:
+        """Return one for a stated digest, where its algorithm allows it."""
+        return cls() if stated is not None and stated.startswith("crc32c:") else None
+
+    def add(self, start: int, data: Bytes) -> None:
+        """Take in the piece that begins at `start`."""
+        import crc32c
+
+        self._pieces.append((start, crc32c.crc32c(data), len(data)))
+
+    def text(self) -> str:
+        """Return the digest of all pieces, which must have no gaps."""
+        whole = 0
+        for _, piece, length in sorted(self._pieces):
+            whole = combine(whole, piece, length)
+        return f"crc32c:0x{whole:08X}"
+
+
 def check_digest(stated: str, data: Bytes) -> None:
     """Compare a stated digest, of an algorithm that we compute, with the digest of `data`.
 
@@ -61,7 +90,16 @@ def check_digest(stated: str, data: Bytes) -> None:
     """
     hasher = Hasher(stated.partition(":")[0])  # type: ignore[arg-type]
     hasher.update(data)
-    actual = hasher.text()
+    compare_digests(hasher.text(), stated)
+
+
+def compare_digests(actual: str, stated: str) -> None:
+    """Compare the digest of some bytes with the stated one.
+
+    Raises
+    ------
+    DigestError
+    """
     if _normal(actual) != _normal(stated):
         raise DigestError(
             f"the bytes have the digest {actual}, the file states {stated}: they were damaged, or "

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
-import numpy as np
-
-from ..codecs import (
-    check_digest,
-    decode_all,
-    decode_maybe_seekable,
-    decode_seekable,
-    is_checkable,
-)
-from ..errors import ClosedError, LimitError, UnsupportedError
-from ..manifest import ZSTD, ZSTD_SEEKABLE, Component, Manifest
-from ..manifest.dtypes import storage_width
-from ..manifest.validate import check_alignment, check_expansion
-from ..stores import Limits, Location, Runs, Source, Stats, fetch
+from ..codecs import check_digest, decode_maybe_seekable, decode_seekable, is_checkable
+from ..errors import ClosedError
+from ..manifest import ZSTD_SEEKABLE, Component, Manifest
+from ..manifest.validate import check_alignment
+from ..stores import Limits, Location, Runs, Source, Stats, copy_out, fetch
+from .loading import Loading, Progress, swap_bytes
 from .opening import open_shard
+from .want import Want
 
 
 class Blobs:
@@ -47,6 +44,7 @@ class Blobs:
         self._shards: dict[str, Source] = {}
         self._lock = threading.Lock()
         self._verified: set[Component] = set()
+        self._held: dict[Component, list[memoryview]] = {}
 
     def source_of(self, part: Component) -> Source:
         """Return the file that holds the bytes of `part`, opening a shard at its first use."""
@@ -69,7 +67,11 @@ class Blobs:
     def stats(self) -> Stats:
         """What reading all files has cost so far."""
         each = [source.stats for source in (self.source, *self._shards.values())]
-        return Stats(sum(stats.requests for stats in each), sum(stats.bytes for stats in each))
+        return Stats(
+            sum(stats.requests for stats in each),
+            sum(stats.bytes for stats in each),
+            next((stats.fallback for stats in each if stats.fallback), None),
+        )
 
     def check_open(self) -> None:
         """Refuse to go on after `close`."""
@@ -94,23 +96,43 @@ class Blobs:
         source = self.source_of(part)
         offset = part.offset if part.length else 0  # no bytes may be said to lie anywhere
         view = (source.private_view if private else source.view)(offset, part.length)
-        if view is not None and whole:
-            self._check(part, view)
+        if view is not None and whole and self.verify:
+            self.check_digest(part, view)
         return view
 
-    def stored(self, part: Component) -> memoryview:
-        """Return the stored bytes."""
+    def stored_here(self, part: Component) -> memoryview:
+        """Return the stored bytes, of a file that is mapped or in memory."""
         source = self.source_of(part)
-        if not part.length:
-            return memoryview(b"")
-        view = source.view(part.offset, part.length)
-        if view is None:
-            view = np.empty(part.length, np.uint8).data
-            source.read_into(part.offset, view)
+        view = source.view(part.offset, part.length) if part.length else memoryview(b"")
+        assert view is not None
         return view
+
+    def load(
+        self,
+        wants: Sequence[Want],
+        *,
+        again: bool = False,
+        progress: Progress = lambda count: None,
+    ) -> list[memoryview]:
+        """Return the decoded bytes of many components, little-endian.
+
+        Parameters
+        ----------
+        wants : sequence of Want
+        again : bool
+            Compare with the digests whatever the reader was told, and was compared before.
+        progress : callable
+            Told the stored bytes that have come.
+
+        Raises
+        ------
+        UnsupportedError, LimitError, FormatError, DigestError, StoreError
+        """
+        verify = self.verify or again
+        return Loading(self, verify=verify, again=again, progress=progress).load(wants)
 
     def decoded(self, part: Component, length: int | None) -> memoryview:
-        """Return the decoded bytes, little-endian.
+        """Return the decoded bytes of one component, little-endian.
 
         Parameters
         ----------
@@ -118,76 +140,43 @@ class Blobs:
         length : int or None
             How many bytes they must be; None where neither shape nor manifest tell.
         """
+        if self._held.get(part):
+            return self._held[part].pop()
         length = part.stated_length if length is None else length
-        if length is None:
-            stored = self._stored_checked(part)
-            decoded = memoryview(decode_all(stored, limit=self.limits.max_decoded))
-            self._check_decoded(part, decoded)
-            return decoded
-        self._check_size(part, length)
-        view = self.view(part)
-        if view is not None:
-            return view
-        destination = np.empty(length, np.uint8).data
-        self.decode_into(part, destination)
-        return destination
+        return self.load([Want(part, length)])[0]
 
     def decode_into(self, part: Component, destination: memoryview) -> None:
         """Fill `destination` with the decoded bytes, which must be as many."""
-        self._check_size(part, len(destination))
+        self.load([Want(part, len(destination), destination=destination)])
+
+    def holding(self, wants: Sequence[Want], loaded: Sequence[memoryview]) -> Self:
+        """Return the same blobs with some at hand, each to be taken once."""
+        holder = copy(self)
+        holder._held = defaultdict(list)
+        for want, memory in zip(wants, loaded, strict=True):
+            holder._held[want.part].append(memory)
+        return holder
+
+    def decode(self, part: Component, stored: memoryview, destination: memoryview) -> None:
+        """Turn stored bytes into decoded ones that fill `destination`."""
         if part.is_raw:
-            self.source_of(part).read_into(part.offset, destination)
-            self._check(part, destination)
-            if part.big_endian:
-                swap_bytes(destination, part)
-            return
-        decode = decode_seekable if part.encoding == ZSTD_SEEKABLE else decode_maybe_seekable
-        decode(self._stored_checked(part), destination)
-        self._check_decoded(part, destination)
+            copy_out(stored, [destination])
+        elif part.encoding == ZSTD_SEEKABLE:
+            decode_seekable(stored, destination)
+        else:
+            decode_maybe_seekable(stored, destination)
 
     def fetch(self, part: Component, runs: Runs, destination: memoryview) -> None:
         """Fill `destination` with runs of a raw component; offsets are relative to it."""
         moved = Runs(runs.offsets + part.offset, runs.lengths, runs.targets)
-        fetch(self.source_of(part), moved, destination)
-        if part.big_endian:
-            swap_bytes(destination, part)
+        fetch(self.source_of(part), moved, destination, limits=self.limits)
+        swap_bytes(destination, part)
 
-    def _stored_checked(self, part: Component) -> memoryview:
-        if part.encoding not in (ZSTD, ZSTD_SEEKABLE):
-            raise UnsupportedError(
-                f"encoding {part.encoding!r} is unknown; the stored bytes can't be decoded"
-            )
-        stored = self.stored(part)
-        if not self.manifest.digests_cover_decoded:
-            self._check(part, stored)
-        return stored
-
-    def _check_decoded(self, part: Component, decoded: memoryview) -> None:
-        if self.manifest.digests_cover_decoded:
-            self._check(part, decoded)
-
-    def _check(self, part: Component, data: memoryview) -> None:
+    def check_digest(self, part: Component, data: memoryview, *, again: bool = False) -> None:
         """Compare with the digest; bytes that can't have changed since are not read twice."""
-        if not self.verify or part.digest is None or part in self._verified:
+        if part.digest is None or (part in self._verified and not again):
             return
         if is_checkable(part.digest, self.manifest.digest_algorithms):
             check_digest(part.digest, data)
         if self.source_of(part).view(0, 0) is not None:
             self._verified.add(part)
-
-    def _check_size(self, part: Component, length: int) -> None:
-        if part.is_raw:
-            return
-        check_expansion(part, length, "the component")
-        if length > self.limits.max_decoded:
-            raise LimitError(
-                f"decoding it needs {length} bytes, the limit is {self.limits.max_decoded}; if "
-                "the file is trusted, open it with limits=Limits(max_decoded=...)"
-            )
-
-
-def swap_bytes(destination: memoryview, part: Component) -> None:
-    """Turn big-endian elements into little-endian ones, in place."""
-    width = storage_width(part.dtype)
-    if width > 1:
-        np.frombuffer(destination, dtype=f"u{width}").byteswap(inplace=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
 
-from ..errors import located
+from ..errors import UnsupportedError, located
 from ..manifest import Component, Tensor
 from ..manifest.dtypes import BY_STORAGE, storage_width
 from ..manifest.fields import element_count
 from .arrays import Array, as_array
 from .blobs import Blobs
+from .want import Want
 
 
 class LazyComponent:
@@ -58,8 +59,7 @@ class LazyComponent:
     @property
     def decoded_length(self) -> int | None:
         """Bytes after decoding; None where neither manifest nor shape tell."""
-        stated = self._part.stated_length
-        return _dense_length(self._tensor, self._part) if stated is None else stated
+        return self._want().length
 
     @property
     def digest(self) -> str | None:
@@ -95,8 +95,13 @@ class LazyComponent:
 
     def _decoded(self) -> memoryview:
         with self._located():
-            length = _dense_length(self._tensor, self._part)
-            return self._blobs.decoded(self._part, length)
+            return self._blobs.decoded(self._part, self._want().length)
+
+    def _want(self, destination: memoryview | None = None) -> Want:
+        """Return what is to be loaded for the decoded bytes."""
+        stated = self._part.stated_length
+        length = _dense_length(self._tensor, self._part) if stated is None else stated
+        return Want(self._part, length, self._tensor.name, self.role, destination)
 
     def _located(self) -> AbstractContextManager[None]:
         return located(url=self._blobs.source.url, tensor=self._tensor.name, component=self.role)
@@ -111,9 +116,11 @@ class LazyComponent:
 
 def _dense_length(tensor: Tensor, part: Component) -> int | None:
     """Return the decoded bytes that a dense shape asks for; None where it does not tell."""
-    if tensor.layout != "dense" or part.stated_length is not None:
+    if tensor.layout != "dense":
         return None
     count = element_count(tensor.shape)
     if part.logical is None:
         return count * storage_width(part.dtype)
-    return part.element.nbytes(count)
+    with suppress(UnsupportedError):
+        return part.element.nbytes(count)
+    return None

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import InvalidInputError, TensorNotFoundError
+from ..errors import TensorNotFoundError, located
 from ..manifest import Manifest, Version
 from ..stores import Identity, Limits, Location, Stats, locate, run_all
 from ..types import Framework, StorageOptions
 from .arrays import Array
 from .blobs import Blobs
+from .loading import Progress
 from .metadata import TensorMetadata
 from .opening import open_file
 from .show import size_text
 from .tensor import LazyTensor
 from .verify import Verification, verify_tensors
+from .want import Want
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -169,14 +170,7 @@ class Reader(Mapping[str, LazyTensor]):
         ------
         TensorNotFoundError, InvalidInputError, UnsupportedError, DigestError, StoreError
         """
-        tensor = self[name]
-        if to == "torch":
-            return tensor.torch()
-        if to != "numpy":
-            raise InvalidInputError(f"to={to!r} is not supported; use 'numpy' or 'torch'")
-        if tensor.layout in ("sparse_csr", "sparse_coo"):
-            return tensor.sparse().scipy("matrix")
-        return tensor.numpy()
+        return self[name]._read(to)
 
     def load(
         self,
@@ -204,20 +198,23 @@ class Reader(Mapping[str, LazyTensor]):
             Name to array, tensor, or SciPy matrix, as `read_tensor` returns them.
         """
         chosen = [name for name in (self if names is None else names) if name.startswith(prefix)]
-        stored = {name: _stored_bytes(self[name]) for name in chosen}
+        tensors = [self[name] for name in chosen]
+        tell = callback.relative_update if callback is not None else (lambda count: None)
         if callback is not None:
-            callback.set_size(sum(stored.values()))
+            callback.set_size(sum(map(_stored_bytes, tensors)))
+        blobs = self._load(tensors, tell)
+        tasks = [lambda lazy=lazy: lazy._with(blobs)._read(to) for lazy in tensors]
+        return dict(zip(chosen, run_all(tasks), strict=True))
 
-        told = threading.Lock()  # a callback need not be fit for several threads
-
-        def read(name: str) -> Any:
-            result = self.read_tensor(name, to)
-            if callback is not None:
-                with told:
-                    callback.relative_update(stored[name])
-            return result
-
-        return dict(zip(chosen, run_all(_each(read, chosen)), strict=True))
+    def _load(self, tensors: list[LazyTensor], tell: Progress) -> Blobs:
+        """Load all that the tensors need, and return the blobs with it at hand."""
+        self._check_open()
+        wants = []
+        for tensor in tensors:
+            with tensor._located():
+                wants += tensor._wants()
+        with located(url=self.url):
+            return self._blobs.holding(wants, self._blobs.load(wants, progress=tell))
 
     def read_into(self, arrays: Mapping[str, Array]) -> None:
         """Read tensors into memory that the caller owns, side by side.
@@ -233,7 +230,15 @@ class Reader(Mapping[str, LazyTensor]):
             An array does not fit; nothing is read then into that one.
         """
         self._check_open()
-        run_all(_each(lambda name: self[name].read_into(arrays[name]), list(arrays)))
+        wants: dict[str, Want | None] = {}
+        for name, array in arrays.items():
+            with self[name]._located():
+                wants[name] = self[name]._want_into(array)
+        with located(url=self.url):
+            self._blobs.load([want for want in wants.values() if want is not None])
+        for name, array in arrays.items():
+            with self[name]._located():
+                self[name]._finish_into(array, wants[name])
 
     def verify(self, names: Iterable[str] | None = None, *, deep: bool = False) -> Verification:
         """Read tensors and check everything that can be: digests, sizes, the rules of the data.
@@ -312,7 +317,3 @@ def _rebuild(location: Location, verify: bool, limits: Limits, pinned: Identity)
 
 def _stored_bytes(tensor: LazyTensor) -> int:
     return sum(part.length for part in tensor.components.values())
-
-
-def _each(read: Callable[[str], Any], names: list[str]) -> list[Callable[[], Any]]:
-    return [lambda name=name: read(name) for name in names]  # type: ignore[misc]

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import TensorNotFoundError, UnsupportedError, located
+from ..errors import InvalidInputError, TensorNotFoundError, UnsupportedError, located
 from ..manifest import Tensor
 from ..manifest.dtypes import DType
 from ..manifest.fields import element_count
 from ..manifest.validate import check_layout
+from ..types import Framework
 from .arrays import Array, as_array, check_shape, to_torch
+from .assembly import assemble
 from .blobs import Blobs
 from .component import LazyComponent
 from .selection import select
-from .sparse import COO, CSR, dense, split_coo_0_1, split_csr_0_1
+from .sparse import COO, CSR, dense
+from .want import Want
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -144,6 +148,20 @@ class LazyTensor:
             + ", ".join(f".components[{role!r}]" for role in self._tensor.components)
         )
 
+    def _wants(self) -> list[Want]:
+        """Return what has to be loaded for `numpy`, or `sparse`."""
+        if self.layout == "dense":
+            self._check_layout()
+            part = self._tensor.components["data"]
+            return [Want(part, part.element.nbytes(self._count), self.name, "data")]
+        if self.layout in ("sparse_csr", "sparse_coo"):
+            return [part._want() for part in self.components.values()]
+        return []
+
+    def _with(self, blobs: Blobs) -> LazyTensor:
+        """Return the same tensor over blobs that are at hand."""
+        return LazyTensor(self._reader, blobs, self._tensor)
+
     def _dense(self) -> Array:
         self._check_layout()
         part = self._tensor.components["data"]
@@ -236,19 +254,38 @@ class LazyTensor:
             self._read_into(out)
 
     def _read_into(self, out: Array) -> None:
+        want = self._want_into(out)
+        if want is not None:
+            self._blobs.load([want])
+        self._finish_into(out, want)
+
+    def _want_into(self, out: Array) -> Want | None:
+        """Return what has to be loaded into an array; None if it can't go there directly."""
         from .into import bytes_of
 
         self._reader._check_open()
         destination = bytes_of(out, shape=self.shape, dtype=self.dtype)
-        part = self._value_part
-        if self.layout != "dense" or part.element.is_packed:
+        if self.layout != "dense" or self._value_part.element.is_packed:
+            return None
+        return replace(self._wants()[0], destination=destination)
+
+    def _finish_into(self, out: Array, want: Want | None) -> None:
+        """Do what is left to do once the want is loaded."""
+        if want is None:
             np.copyto(out, self._numpy())
-            return
-        self._check_layout()
-        self._blobs.decode_into(part, destination)
-        made = self._array(destination, part.element, self.shape)
-        if part.element.name == "bool":
-            np.copyto(out, made)
+        elif want.part.element.name == "bool":
+            assert want.destination is not None
+            np.copyto(out, self._array(want.destination, want.part.element, self.shape))
+
+    def _read(self, to: Framework) -> Any:
+        """Return all elements as the published 1.0 package does."""
+        if to == "torch":
+            return self.torch()
+        if to != "numpy":
+            raise InvalidInputError(f"to={to!r} is not supported; use 'numpy' or 'torch'")
+        if self.layout in ("sparse_csr", "sparse_coo"):
+            return self.sparse().scipy("matrix")
+        return self.numpy()
 
     def torch(self, device: Any = None) -> TorchTensor:
         """Return all elements as a torch tensor; sparse tensors as torch's sparse ones.
@@ -308,35 +345,7 @@ class LazyTensor:
         if self.layout not in ("sparse_csr", "sparse_coo"):
             raise UnsupportedError(f"layout {self.format!r} is not sparse; use .numpy()")
         self._check_layout()
-        exact = self._blobs.manifest.is_exact
-        if "data" in self._tensor.components:
-            sparse = self._sparse_0_1()
-        elif self.layout == "sparse_csr":
-            indices, indptr = (self.components[role].numpy() for role in ("indices", "indptr"))
-            sparse = CSR(self.shape, self._values(len(indices)), indices, indptr)
-        else:
-            coords = self.components["coords"].numpy()
-            if coords.size % self.ndim:
-                coords = coords[: coords.size - coords.size % self.ndim]
-            coords = coords.reshape(self.ndim, -1)
-            sparse = COO(self.shape, self._values(coords.shape[1]), coords)
-        if isinstance(sparse, CSR):
-            sparse.check(sorted_rows=exact)
-        else:
-            sparse.check(unique=exact)
-        return sparse
-
-    def _values(self, count: int) -> Array:
-        """Return the values of a sparse tensor, without what fills up the last byte."""
-        values = self.components["values"].numpy()
-        is_padded = self._value_part.element.is_packed and len(values) == count + 1
-        return values[:count] if is_padded else values
-
-    def _sparse_0_1(self) -> CSR | COO:
-        part = self._tensor.components["data"]
-        data = np.frombuffer(self._blobs.decoded(part, None), np.uint8)
-        split = split_csr_0_1 if self.layout == "sparse_csr" else split_coo_0_1
-        return split(data, part.element.numpy(), self.shape)
+        return assemble(self, self._blobs)
 
     # --- the object itself ------------------------------------------------------------------
 

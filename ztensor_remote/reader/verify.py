@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..codecs import Hasher, check_digest, is_checkable
+from ..codecs import Hasher, is_checkable
 from ..errors import DigestError, UnsupportedError
 from ..manifest import Component
 from ..stores import Source
 from .blobs import Blobs
+from .want import Want
 
 if TYPE_CHECKING:
     from .component import LazyComponent
@@ -47,42 +46,40 @@ def verify_tensors(tensors: list[LazyTensor], blobs: Blobs, *, deep: bool) -> Ve
         _verify_shards(blobs)
     checked = undigested = 0
     for tensor in tensors:
-        for part in tensor.components.values():
-            if _verify_component(part, blobs):
-                checked += 1
-            else:
-                undigested += 1
-        _verify_layout(tensor)
+        parts = list(tensor.components.values())
+        with tensor._located():
+            digested = [_is_compared(part, blobs) for part in parts]
+            wants = [part._want() for part in parts]
+            _verify_layout(tensor, blobs, wants)
+        checked += sum(digested)
+        undigested += len(digested) - sum(digested)
     return Verification(checked, undigested)
 
 
-def _verify_component(lazy: LazyComponent, blobs: Blobs) -> bool:
-    """Compare a component with its digest, whatever `verify=` the reader was opened with."""
-    part = lazy._part
-    if part.digest is None:
+def _is_compared(lazy: LazyComponent, blobs: Blobs) -> bool:
+    """Whether a component has a digest that the version wants compared."""
+    digest = lazy.digest
+    if digest is None:
         return False
-    with lazy._located():
-        if not is_checkable(part.digest, blobs.manifest.digest_algorithms):
-            if not blobs.manifest.is_exact:
-                return False  # readers before version 2 pass over it
-            raise UnsupportedError(f"digest {part.digest!r} is of an unknown algorithm")
-        covers_decoded = blobs.manifest.digests_cover_decoded
-        data = lazy._decoded() if covers_decoded else blobs.stored(part)
-        check_digest(part.digest, data)
-    return True
+    if is_checkable(digest, blobs.manifest.digest_algorithms):
+        return True
+    if blobs.manifest.is_exact:
+        raise UnsupportedError(f"digest {digest!r} is of an unknown algorithm").at(
+            component=lazy.role
+        )
+    return False  # readers before version 2 pass over it
 
 
-def _verify_layout(tensor: LazyTensor) -> None:
-    """Decode the tensor, which checks sizes, bools, packing and sparse indices."""
-    decode: list[Callable[[], object]] = [part._decoded for part in tensor.components.values()]
-    if tensor.layout == "dense":
-        decode = [tensor.numpy]
-    elif tensor.layout in ("sparse_csr", "sparse_coo"):
-        decode = [tensor.sparse]
-    for each in decode:
-        # Where it is not supported, nothing more is known of it than its bytes.
-        with suppress(UnsupportedError):
-            each()
+def _verify_layout(tensor: LazyTensor, blobs: Blobs, wants: list[Want]) -> None:
+    """Load the components, then decode the tensor: sizes, bools, packing and sparse indices."""
+    try:
+        held = blobs.holding(wants, blobs.load(wants, again=True))
+        if tensor.layout == "dense":
+            tensor._with(held).numpy()
+        elif tensor.layout in ("sparse_csr", "sparse_coo"):
+            tensor._with(held).sparse()
+    except UnsupportedError:
+        pass  # nothing more is known of it than its bytes
 
 
 def _verify_shards(blobs: Blobs) -> None:

@@ -3,27 +3,35 @@
 Nothing here knows what the bytes mean.
 """
 
-from .execute import fetch, run_all
+from .execute import Fetch, run_all
 from .limits import Limits
+from .local import copy_out
 from .location import Location, locate
 from .open import open_sink, open_source
-from .plan import Runs
+from .plan import Request, Runs
 from .sink import Sink
 from .source import Identity, Source, Stats
+from .transfer import fetch, fetches_of, plan_for, transfer
 from .upload_generic import MemorySink
 
 __all__ = [
+    "Fetch",
     "Identity",
     "Limits",
     "Location",
     "MemorySink",
+    "Request",
     "Runs",
     "Sink",
     "Source",
     "Stats",
+    "copy_out",
     "fetch",
+    "fetches_of",
     "locate",
     "open_sink",
     "open_source",
+    "plan_for",
     "run_all",
+    "transfer",
 ]

@@ -30,12 +30,15 @@ class Answer:
     content_range : str or None
         The header, ``"bytes first-last/total"``.
     etag, version : str or None
+    waited : float or None
+        Seconds from the request to this answer, where they are known.
     """
 
     length: int
     content_range: str | None
     etag: str | None = None
     version: str | None = None
+    waited: float | None = None
 
     @property
     def positions(self) -> tuple[int, int, int]:

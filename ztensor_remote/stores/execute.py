@@ -1,75 +1,164 @@
-"""Run a plan: requests side by side, each into the caller's memory."""
+"""Do fetches side by side, within bounds, until all are done or one has failed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import TypeVar
 
-from .plan import Request, Runs, plan
+import numpy as np
+
+from .budget import Budget
+from .control import Cancelled, Control
+from .limits import Limits
 from .source import Source
 
-CONNECTIONS = 16
-"""Requests under way at the same time, per process."""
-
-MAX_GAP = 256 * 1024
-"""Reading this much over costs less than one more round trip on the links we know."""
+MOST_THREADS = 128
 
 _Result = TypeVar("_Result")
 
 
-def fetch(source: Source, runs: Runs, destination: memoryview) -> None:
-    """Fill `destination` with `runs` of `source`.
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One range of an object and what becomes of its bytes.
+
+    Attributes
+    ----------
+    source : Source
+    offset, length : int
+    pieces : sequence of memoryview or None
+        Memory that the range fills from front to back; None if the bytes go through memory that
+        is borrowed for as long as `use` takes.
+    use : callable
+        Called once all bytes are there, with the borrowed memory or with none.
+    wanted : int
+        Bytes that the caller asked for; the rest was read over.
+    """
+
+    source: Source
+    offset: int
+    length: int
+    pieces: Sequence[memoryview] | None
+    use: Callable[[memoryview], object]
+    wanted: int
+
+
+def run(
+    fetches: Iterable[Fetch],
+    *,
+    workers: int,
+    limits: Limits,
+    progress: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Do the fetches, begun in their order.
 
     Parameters
     ----------
-    destination : memoryview
-        Writable, of format ``"B"``.
+    workers : int
+        How many at the same time.
+    limits : Limits
+    progress : callable
+        Told the wanted bytes of each fetch that is done, one call at a time.
 
     Raises
     ------
-    StoreError
-        The first failure; requests not yet begun are dropped.
+    ZTensorError
+        The first failure. Everything has ended by then: nobody still writes into memory that the
+        caller may have given up.
     """
-    run_all(
-        lambda request=request: _serve(source, request, destination)  # type: ignore[misc]
-        for request in plan(runs, wave=CONNECTIONS, max_gap=MAX_GAP)
-    )
+    _Run(iter(fetches), limits, progress).with_workers(workers)
 
 
-def _serve(source: Source, request: Request, destination: memoryview) -> None:
-    if request.is_direct:
-        start = int(request.runs.targets[0])
-        source.read_into(request.offset, destination[start : start + request.length])
-        return
-    scratch = memoryview(bytearray(request.length))
-    source.read_into(request.offset, scratch)
-    runs = request.runs
-    rows = zip(runs.offsets.tolist(), runs.lengths.tolist(), runs.targets.tolist(), strict=True)
-    for offset, length, target in rows:
-        start = offset - request.offset
-        destination[target : target + length] = scratch[start : start + length]
+class _Run:
+    def __init__(
+        self, fetches: Iterator[Fetch], limits: Limits, progress: Callable[[int], object]
+    ) -> None:
+        self._fetches = fetches
+        self._progress = progress
+        self._control = Control(limits.deadline)
+        self._budget = Budget(limits.in_flight)
+        self._turn = threading.Lock()
+        self._told = threading.Lock()
+        self._failure: BaseException | None = None
+
+    def with_workers(self, count: int) -> None:
+        helpers = [_pool().submit(self._work) for _ in range(count - 1)]
+        try:
+            self._work()
+            _join(helpers)
+        except BaseException as error:  # an interrupt, for the rest is told by _fail
+            self._fail(error)
+            _join(helpers)
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        while (fetch := self._begin()) is not None:
+            try:
+                self._do(fetch)
+                with self._told:
+                    self._progress(fetch.wanted)
+            except Cancelled:
+                return
+            except BaseException as error:
+                self._fail(error)
+                return
+
+    def _begin(self) -> Fetch | None:
+        """Take the next fetch, and what memory it borrows: in order, so that the oldest has it."""
+        with self._turn:
+            if self._failure is not None:
+                return None
+            try:
+                fetch = next(self._fetches, None)
+                if fetch is not None and fetch.pieces is None:
+                    self._budget.borrow(fetch.length, self._control)
+            except Cancelled:
+                return None
+            except BaseException as error:
+                self._fail(error)
+                return None
+            return fetch
+
+    def _do(self, fetch: Fetch) -> None:
+        if fetch.pieces is not None:
+            fetch.source.read_into(fetch.offset, *fetch.pieces, control=self._control)
+            fetch.use(memoryview(b""))
+            return
+        try:
+            borrowed = np.empty(fetch.length, np.uint8).data
+            fetch.source.read_into(fetch.offset, borrowed, control=self._control)
+            fetch.use(borrowed)
+        finally:
+            self._budget.give_back(fetch.length)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._told:
+            if self._failure is None:
+                self._failure = error
+        self._control.cancel()
 
 
 def run_all(tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
-    """Run the tasks side by side and return their results in order.
-
-    A single task runs in the calling thread. The first failure is raised, once all tasks that
-    had begun are over, so that nobody writes into memory that the caller may have given up.
-    """
+    """Run tasks that fetch nothing side by side and return their results in order."""
     pending = list(tasks)
     if len(pending) <= 1:
         return [task() for task in pending]
-    futures: list[Future[_Result]] = [_pool().submit(task) for task in pending]
-    _, rest = wait(futures, return_when=FIRST_EXCEPTION)
-    for future in rest:
-        future.cancel()
-    wait(rest)
+    futures = [_pool().submit(task) for task in pending]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        _join(futures)
+
+
+def _join(futures: Sequence[Future[_Result]]) -> None:
+    """Wait until none of them runs any more; those that have not begun never will."""
     for future in futures:
-        if not future.cancelled() and (error := future.exception()):
-            raise error
-    return [future.result() for future in futures]
+        future.cancel()
+    wait(futures)
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}
@@ -80,5 +169,5 @@ def _pool() -> ThreadPoolExecutor:
     pid = os.getpid()
     if pid not in _pools:
         _pools.clear()
-        _pools[pid] = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="ztensor-fetch")
+        _pools[pid] = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="ztensor-fetch")
     return _pools[pid]

@@ -112,15 +112,17 @@ class HTTPLane:
         if target.conditional and pin and pin.etag and not pin.etag.startswith("W/"):
             headers["If-Match"] = pin.etag
         with connections().use(target.origin, timeout=self._timeout, control=control) as connection:
+            sent = time.perf_counter()
             connection.request("GET", target.request_target, headers=headers)
             response = connection.getresponse()
+            waited = time.perf_counter() - sent
             location = response.getheader("Location")
             if target.follow and response.status in _REDIRECTS and location is not None:
                 _pass_over(connection, response)
                 return _moved(target, location)
             if response.status not in (200, 206):
                 raise _refusal(connection, response)
-            _receive(response, receive(_answer(target, response)))
+            _receive(response, receive(_answer(target, response, waited)))
             return None
 
 
@@ -141,7 +143,7 @@ def _moved(target: Target, location: str) -> Target:
     )
 
 
-def _answer(target: Target, response: HTTPResponse) -> Answer:
+def _answer(target: Target, response: HTTPResponse, waited: float) -> Answer:
     content_range = response.getheader("Content-Range")
     etag = response.getheader("ETag")
     version = target.version_header and response.getheader(target.version_header)
@@ -152,6 +154,7 @@ def _answer(target: Target, response: HTTPResponse) -> Answer:
         content_range,
         etag,
         None if version == "null" else version,
+        waited,
     )
 
 

@@ -13,6 +13,7 @@ from ..errors import NotFoundError, ObjectChangedError, StoreError
 from ..types import Bytes
 from .control import Control
 from .failures import guarded
+from .link import Link
 from .location import Location
 from .source import Identity, Stats
 
@@ -23,6 +24,7 @@ class MappedSource:
     def __init__(self, location: Location) -> None:
         self.url = location.url
         self.stats = Stats()
+        self.link = Link()
         self._path = location.local_path
         self._file = guarded(
             lambda: os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)),
@@ -98,6 +100,7 @@ class BytesSource:
     def __init__(self, data: Bytes) -> None:
         self.url = "<bytes>"
         self.stats = Stats()
+        self.link = Link()
         self._data = memoryview(data).cast("B").toreadonly()
         self.identity = Identity(len(self._data))
 

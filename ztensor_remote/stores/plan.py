@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,19 @@ class Runs:
         """Return one run that fills the destination."""
         return cls.packed(np.array([offset], dtype=np.int64), length)
 
+    @classmethod
+    def joined(cls, each: Sequence[Runs]) -> Runs:
+        """Return all runs; their targets must be in one destination."""
+        return cls(
+            np.concatenate([runs.offsets for runs in each]),
+            np.concatenate([runs.lengths for runs in each]),
+            np.concatenate([runs.targets for runs in each]),
+        )
+
+    def between(self, start: int, stop: int) -> Runs:
+        """Return some of the runs."""
+        return Runs(self.offsets[start:stop], self.lengths[start:stop], self.targets[start:stop])
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -53,45 +67,133 @@ class Request:
     runs: Runs
 
     @property
-    def is_direct(self) -> bool:
-        """Whether the answer can go straight to the destination, as one piece."""
-        runs = self.runs
-        ends = runs.offsets + runs.lengths
-        shift = runs.targets - runs.offsets
-        return bool((runs.offsets[1:] == ends[:-1]).all() and (shift == shift[0]).all())
+    def wanted(self) -> int:
+        """Bytes of the runs; less than `length` where gaps are read over."""
+        return int(self.runs.lengths.sum())
 
 
-def plan(runs: Runs, *, wave: int, max_gap: int) -> list[Request]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What requests cost on the way to one server.
+
+    Attributes
+    ----------
+    latency : float
+        Seconds from a request to the first byte of its answer.
+    overhead : float
+        Seconds that each request costs the client, whatever runs beside it.
+    stream, total : float
+        Bytes a second, of one connection and of all.
+    connections : int
+        Requests under way at the same time.
+    smallest_part, largest_part : int
+        Bytes of the requests that a large run is split into.
+    over_read : float
+        The ratio of fetched to wanted bytes that is always accepted; more has to pay twice over.
+    """
+
+    latency: float
+    overhead: float
+    stream: float
+    total: float
+    connections: int
+    smallest_part: int
+    largest_part: int
+    over_read: float
+
+    def seconds(self, requests: int, nbytes: int) -> float:
+        """Return how long so many requests, of so many bytes in all, can be expected to take."""
+        if not requests:
+            return 0.0
+        waves = -(-requests // self.connections)
+        speed = min(self.total, self.stream * min(requests, self.connections))
+        return max(waves * self.latency, requests * self.overhead) + nbytes / speed
+
+
+def plan(runs: Runs, costs: Costs) -> list[Request]:
     """Return the requests that fetch `runs`, in the order of their offsets.
 
-    Runs that touch are one request. Gaps are read over only where there are more runs than go
-    out at once: then each merge saves waiting, before that it would only cost bytes.
+    Runs that touch are one request, up to the size of a part; so are runs with a gap between them
+    where reading it costs less time than another request.
 
     Parameters
     ----------
     runs : Runs
         In any order; they may overlap.
-    wave : int
-        Requests that are under way at the same time.
-    max_gap : int
-        The widest gap, in bytes, worth reading over.
+    costs : Costs
     """
-    order = np.argsort(runs.offsets, kind="stable")
-    offsets, lengths, targets = runs.offsets[order], runs.lengths[order], runs.targets[order]
-    wanted = lengths > 0
-    offsets, lengths, targets = offsets[wanted], lengths[wanted], targets[wanted]
-    if not len(offsets):
+    runs = _ordered(runs)
+    if not len(runs.offsets):
         return []
-    reached = np.maximum.accumulate(offsets + lengths)
-    gaps = offsets[1:] - reached[:-1]
-    tolerated = max_gap if int((gaps > 0).sum()) >= wave else 0
-    first = np.concatenate(([0], np.flatnonzero(gaps > tolerated) + 1))
-    last = np.concatenate((first[1:], [len(offsets)]))
+    reached = np.maximum.accumulate(runs.offsets + runs.lengths)
+    gaps = np.maximum(runs.offsets[1:] - reached[:-1], 0)
+    widest, part = _choose(gaps, int(runs.lengths.sum()), costs)
+    runs = _cut(runs, part)
+    reached = np.maximum.accumulate(runs.offsets + runs.lengths)
+    first = _first_of_each(runs.offsets, reached, widest, part)
+    last = np.append(first[1:], len(runs.offsets))
     return [
         Request(
-            int(offsets[start]),
-            int(reached[stop - 1] - offsets[start]),
-            Runs(offsets[start:stop], lengths[start:stop], targets[start:stop]),
+            int(runs.offsets[start]),
+            int(reached[stop - 1] - runs.offsets[start]),
+            runs.between(start, stop),
         )
-        for start, stop in zip(first, last, strict=True)
+        for start, stop in zip(first.tolist(), last.tolist(), strict=True)
     ]
+
+
+def _ordered(runs: Runs) -> Runs:
+    order = np.argsort(runs.offsets, kind="stable")
+    order = order[runs.lengths[order] > 0]
+    return Runs(runs.offsets[order], runs.lengths[order], runs.targets[order])
+
+
+def _choose(gaps: Offsets, wanted: int, costs: Costs) -> tuple[int, int]:
+    """Return the widest gap worth reading over, and the size of parts."""
+    chosen, lowest = (0, 1), np.inf
+    for widest in [0, *(1 << power for power in range(6, 33, 2))]:
+        is_read = gaps <= widest
+        fetched = wanted + int(gaps[is_read].sum())
+        part = _part_size(fetched, costs)
+        requests = max(1 + int((~is_read).sum()), fetched // part)
+        price = costs.seconds(requests, fetched)
+        if fetched > costs.over_read * wanted:
+            price *= 2
+        if price < lowest:
+            chosen, lowest = (widest, part), price
+        if is_read.all():
+            break
+    return chosen
+
+
+def _part_size(fetched: int, costs: Costs) -> int:
+    """Return a size of parts that keeps all connections busy."""
+    even = fetched // costs.connections
+    return max(costs.smallest_part, min(costs.largest_part, even))
+
+
+def _cut(runs: Runs, part: int) -> Runs:
+    """Cut runs into even pieces of a part or less than two."""
+    counts = np.maximum(runs.lengths // part, 1)
+    if (counts == 1).all():
+        return runs
+    owner = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    size = runs.lengths[owner] // counts[owner]
+    is_last = number == counts[owner] - 1
+    lengths = np.where(is_last, runs.lengths[owner] - number * size, size)
+    cut = Runs(runs.offsets[owner] + number * size, lengths, runs.targets[owner] + number * size)
+    return _ordered(cut)
+
+
+def _first_of_each(offsets: Offsets, reached: Offsets, widest: int, part: int) -> Offsets:
+    """Return the index of the first run of each request."""
+    begins = np.append(True, offsets[1:] - reached[:-1] > widest)
+    segment = np.cumsum(begins) - 1
+    start = offsets[begins]
+    last = np.append(np.flatnonzero(begins)[1:], len(offsets)) - 1
+    length = reached[last] - start
+    size = -(-length // np.maximum(length // part, 1))  # even parts of a segment
+    piece = (offsets - start[segment]) // size[segment]
+    changes = np.append(True, (np.diff(segment) > 0) | (np.diff(piece) > 0))
+    return np.flatnonzero(changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from .control import Control
 from .failures import Transient, retried, status_of
 from .lane import HTTPLane, HTTPStatusError
 from .limits import Limits
+from .link import link_to
 from .location import Location
 from .scatter import Scatter
 from .source import Identity, Stats
@@ -44,6 +46,7 @@ class RemoteSource(ABC):
         self.url = location.url
         self.limits = limits
         self.stats = Stats()
+        self.link = link_to(location.server)
         self.identity = Identity(0)
         self._lane: HTTPLane | None = HTTPLane(self.sign, timeout=limits.timeout)
 
@@ -110,9 +113,13 @@ class RemoteSource(ABC):
     ) -> None:
         """Do one GET whose body must be as long as the memory it is received in."""
         scatter: Scatter | None = None
+        begun = time.perf_counter()
 
         def receive_checked(stated: Answer) -> Scatter:
-            nonlocal scatter
+            nonlocal scatter, begun
+            if stated.waited is not None:
+                self.link.answered(stated.waited)
+            begun = time.perf_counter()
             first, last, _ = stated.positions
             if last + 1 - first != stated.length:
                 raise Transient(f"a body of {stated.length} bytes for bytes {first} to {last}")
@@ -122,6 +129,8 @@ class RemoteSource(ABC):
         self._carry(range_header, receive_checked, pin=pin, control=control)
         if scatter is not None and scatter.missing:
             raise Transient(f"the body ended after {scatter.filled} of {scatter.length} bytes")
+        if scatter is not None:
+            self.link.streamed(scatter.length, time.perf_counter() - begun)
 
     def _carry(
         self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .control import Control
+from .link import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,14 @@ class Source(Protocol):
         For messages: no credentials in it.
     identity : Identity
     stats : Stats
+    link : Link
+        What is known of the way to it.
     """
 
     url: str
     identity: Identity
     stats: Stats
+    link: Link
 
     def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
         """Fill the pieces, one after another, with the bytes at `offset`, or raise StoreError."""

@@ -1,0 +1,123 @@
+"""From a plan to fetches: where in memory the bytes of each request land."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .execute import Fetch
+from .plan import Offsets, Request, Runs
+from .source import Source
+
+_WORTH_A_PIECE = 4096
+"""Bytes: shorter runs are picked out of borrowed memory, all at once."""
+
+Landed = Callable[[int, int, int], object]
+"""Told that bytes are there: the index of the destination, the first, and what follows the last."""
+
+
+class Landing:
+    """Destinations that runs go to, as if they lay one after another.
+
+    Parameters
+    ----------
+    destinations : sequence of memoryview
+        Writable, of format ``"B"``.
+    landed : callable, optional
+    """
+
+    def __init__(self, destinations: Sequence[memoryview], landed: Landed | None = None) -> None:
+        sizes = [len(destination) for destination in destinations]
+        self.starts: Offsets = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+        self._destinations = destinations
+        self._landed = landed
+
+    def fetches(self, source: Source, requests: Sequence[Request]) -> Iterator[Fetch]:
+        """Yield what fetches the requests, whose targets are positions in all destinations."""
+        passed_over = np.empty(max(map(_widest_gap, requests), default=0), np.uint8).data
+        for request in requests:
+            is_picked = _is_overlapping(request.runs) or _is_fine(request.runs)
+            pieces = None if is_picked else self._pieces(request, passed_over)
+            use = self._picking(request) if is_picked else self._noting(request)
+            yield Fetch(source, request.offset, request.length, pieces, use, request.wanted)
+
+    def _pieces(self, request: Request, passed_over: memoryview) -> list[memoryview]:
+        """Return the memory that the range fills, gaps included."""
+        pieces, at = [], request.offset
+        for offset, length, target in _rows(request.runs):
+            if offset > at:
+                pieces.append(passed_over[: offset - at])
+            index, start = self._place(target)
+            pieces.append(self._destinations[index][start : start + length])
+            at = offset + length
+        return pieces
+
+    def _place(self, target: int) -> tuple[int, int]:
+        # Where several begin at one position, all but the last are empty.
+        index = int(np.searchsorted(self.starts, target, side="right")) - 1
+        return index, target - int(self.starts[index])
+
+    def _noting(self, request: Request) -> Callable[[memoryview], None]:
+        def note(_: memoryview) -> None:
+            if self._landed is not None:
+                for _offset, length, target in _rows(request.runs):
+                    index, start = self._place(target)
+                    self._landed(index, start, start + length)
+
+        return note
+
+    def _picking(self, request: Request) -> Callable[[memoryview], None]:
+        note = self._noting(request)
+
+        def pick(borrowed: memoryview) -> None:
+            if not self._pick_regular(request, borrowed):
+                for offset, length, target in _rows(request.runs):
+                    index, start = self._place(target)
+                    begin = offset - request.offset
+                    piece = borrowed[begin : begin + length]
+                    self._destinations[index][start : start + length] = piece
+            note(borrowed)
+
+        return pick
+
+    def _pick_regular(self, request: Request, borrowed: memoryview) -> bool:
+        """Copy runs of one length at equal distances by one call, if they are such."""
+        runs = request.runs
+        length = int(runs.lengths[0])
+        steps, strides = np.diff(runs.offsets), np.diff(runs.targets)
+        if len(self._destinations) > 1 or len(steps) < 1:
+            return False
+        if (runs.lengths != length).any() or (steps != steps[0]).any() or steps[0] < length:
+            return False
+        if (strides != length).any():
+            return False
+        begin, step, count = int(runs.offsets[0]) - request.offset, int(steps[0]), len(steps) + 1
+        stored = np.frombuffer(borrowed, np.uint8)[begin:]
+        rows = np.lib.stride_tricks.as_strided(stored, (count, length), (step, 1), writeable=False)
+        start = int(runs.targets[0])
+        whole = np.frombuffer(self._destinations[0], np.uint8)
+        whole[start : start + count * length].reshape(count, length)[:] = rows
+        return True
+
+
+def _rows(runs: Runs) -> Iterator[tuple[int, int, int]]:
+    return zip(runs.offsets.tolist(), runs.lengths.tolist(), runs.targets.tolist(), strict=True)
+
+
+def _gaps(runs: Runs) -> Offsets:
+    gaps: Offsets = runs.offsets[1:] - (runs.offsets + runs.lengths)[:-1]
+    return gaps
+
+
+def _widest_gap(request: Request) -> int:
+    return int(_gaps(request.runs).max(initial=0))
+
+
+def _is_overlapping(runs: Runs) -> bool:
+    return bool((_gaps(runs) < 0).any())
+
+
+def _is_fine(runs: Runs) -> bool:
+    """Whether there are so many short runs that one copy of them all is cheaper."""
+    return len(runs.offsets) > 1 and int(runs.lengths.sum()) < _WORTH_A_PIECE * len(runs.offsets)
