@@ -15,6 +15,7 @@ _OVER_READ = 1.25
 _SMALLEST_PART = 5 << 18
 _LARGEST_PART = 8 << 20
 _WEIGHT = 0.3
+_FORGETTING = 1.002
 _TELLING = 1 << 20
 """Bytes of a body that says something about speed."""
 
@@ -29,10 +30,14 @@ class Link:
         self._total = 1e9
 
     def answered(self, seconds: float) -> None:
-        """Learn how long the first byte of an answer took."""
+        """Learn how long the first byte of an answer took.
+
+        The shortest counts: others waited for each other, and rising with them would let ever
+        more requests wait.
+        """
         with self._lock:
-            known = seconds if self._latency is None else self._latency
-            self._latency = min(seconds, known + _WEIGHT * (seconds - known))
+            known = seconds if self._latency is None else self._latency * _FORGETTING
+            self._latency = min(seconds, known)
 
     def streamed(self, nbytes: int, seconds: float) -> None:
         """Learn how fast a body came."""
