@@ -23,13 +23,16 @@ class S3Endpoint(StoreEndpoint):
     @property
     def storage_options(self) -> dict[str, Any]:
         """What s3fs takes."""
-        return {
+        options: dict[str, Any] = {
             "key": KEY,
             "secret": SECRET,
             "endpoint_url": self.url,
             "client_kwargs": {"region_name": REGION},
-            "config_kwargs": {"response_checksum_validation": self.response_checksum_validation},
         }
+        if self.response_checksum_validation != "when_supported":  # botocore's default
+            named = {"response_checksum_validation": self.response_checksum_validation}
+            options["config_kwargs"] = named
+        return options
 
     def make_bucket(self, name: str) -> None:
         """Create a bucket."""

@@ -179,7 +179,7 @@ def with_one_retry(location: Location) -> Location:
     """Let S3's client, whose retries are its own, give up soon."""
     if not location.path.startswith("s3://"):
         return location
-    settings = {**location.storage_options["config_kwargs"], "retries": {"max_attempts": 1}}
+    settings = {**location.storage_options.get("config_kwargs", {}), "retries": {"max_attempts": 1}}
     return replace(
         location, storage_options={**location.storage_options, "config_kwargs": settings}
     )

@@ -45,6 +45,13 @@ def open_source(
     if location.is_local:
         mapped = MappedSource(location)
         return mapped, tail_of(mapped, window)
+    if location.path.startswith("s3://"):
+        from .s3_plain import PlainS3Source, plain_s3
+
+        plain = plain_s3(location)
+        if plain is not None:
+            source = PlainS3Source(location, limits or Limits(), plain)
+            return source, source.open_tail(window)
     fs, path = location.resolve()
     make = _serving(fs, _SOURCES) or _load("generic", "GenericSource")
     source = make(location, fs, path, limits or Limits())

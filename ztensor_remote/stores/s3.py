@@ -18,9 +18,10 @@ from .target import NoTarget, Target
 from .tls import tls_context
 
 _CHUNK = 1 << 20
-_VALID = 1800
+VALID = 1800
 """Seconds."""
 
+VERSION_HEADER = "x-amz-version-id"
 _OF_S3 = frozenset(("s3-query", "s3v4-query", "v4-query"))
 _CHOICE = "ztensor-remote-v4"
 
@@ -53,14 +54,14 @@ class S3Source(RemoteSource):
         if extra:  # they are headers, which would have to be signed as well
             raise NoTarget(f"s3fs adds {', '.join(sorted(extra))} to its requests")
         with _signing_v4(client):
-            url = await client.generate_presigned_url("get_object", named, ExpiresIn=_VALID)
+            url = await client.generate_presigned_url("get_object", named, ExpiresIn=VALID)
         session = client._endpoint.http_session
         return Target(
             url,
             tls=_tls(session) if url.startswith("https:") else None,
             proxy=session._proxy_config.proxy_url_for(url),
-            expires=time.monotonic() + _VALID / 2,
-            version_header="x-amz-version-id",
+            expires=time.monotonic() + VALID / 2,
+            version_header=VERSION_HEADER,
         )
 
     def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
