@@ -66,6 +66,14 @@ class Control:
         self.check()
 
     @contextmanager
+    def child(self) -> Iterator[Control]:
+        """Give a control that ends with this one, and can be ended alone."""
+        child = Control()
+        child._seconds, child._end = self._seconds, self._end
+        with self.breaking(child.cancel):
+            yield child
+
+    @contextmanager
     def breaking(self, broken: Callable[[], None]) -> Iterator[None]:
         """Have `broken` called, from another thread, if the transfer is given up meanwhile."""
         with self._lock:

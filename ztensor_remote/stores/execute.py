@@ -13,6 +13,7 @@ import numpy as np
 
 from .budget import Budget
 from .control import Cancelled, Control
+from .hedge import read_hedged
 from .limits import Limits
 from .source import Source
 
@@ -77,6 +78,7 @@ class _Run:
         self, fetches: Iterator[Fetch], limits: Limits, progress: Callable[[int], object]
     ) -> None:
         self._fetches = fetches
+        self._limits = limits
         self._progress = progress
         self._control = Control(limits.deadline)
         self._budget = Budget(limits.in_flight)
@@ -125,15 +127,22 @@ class _Run:
 
     def _do(self, fetch: Fetch) -> None:
         if fetch.pieces is not None:
-            fetch.source.read_into(fetch.offset, *fetch.pieces, control=self._control)
+            self._read(fetch, fetch.pieces)
             fetch.use(memoryview(b""))
             return
         try:
             borrowed = np.empty(fetch.length, np.uint8).data
-            fetch.source.read_into(fetch.offset, borrowed, control=self._control)
+            self._read(fetch, [borrowed])
             fetch.use(borrowed)
         finally:
             self._budget.give_back(fetch.length)
+
+    def _read(self, fetch: Fetch, pieces: Sequence[memoryview]) -> None:
+        source, offset, after = fetch.source, fetch.offset, self._limits.hedge_after
+        if after is None:
+            source.read_into(offset, *pieces, control=self._control)
+        else:
+            read_hedged(source, offset, pieces, after=after, control=self._control)
 
     def _fail(self, error: BaseException) -> None:
         with self._told:

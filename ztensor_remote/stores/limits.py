@@ -22,6 +22,9 @@ class Limits:
         Seconds without a byte after which a request fails, and is sent again.
     deadline : float or None
         Seconds that one call may take in all.
+    hedge_after : float or None
+        Seconds after which a request that is not done gets a second one beside it, and the
+        faster of the two counts. Off by default: it costs requests and bytes.
     """
 
     max_decoded: int = 64 << 30
@@ -29,3 +32,4 @@ class Limits:
     in_flight: int = 48 << 20
     timeout: float = 30.0
     deadline: float | None = None
+    hedge_after: float | None = None
