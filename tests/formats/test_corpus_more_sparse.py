@@ -14,7 +14,7 @@ from tests.formats.build import file_2, part_2, root_2
 from tests.formats.test_corpus_more import rule_of
 
 Arrays = Mapping[str, tuple[str, Sequence[float]]]
-_FORMS = {"u32": "I", "u64": "Q", "i32": "i", "i64": "q", "f32": "f"}
+_FORMS = {"u8": "B", "u32": "I", "u64": "Q", "i32": "i", "i64": "q", "f32": "f"}
 
 
 def sparse(layout: str, shape: list[int], arrays: Arrays, bent: Any = None) -> bytes:

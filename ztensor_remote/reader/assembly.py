@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import FormatError
 from .arrays import Array
 from .blobs import Blobs
 from .sparse import COO, CSR, split_coo_0_1, split_csr_0_1
@@ -35,15 +36,23 @@ def _of_roles(tensor: LazyTensor) -> CSR | COO:
         indices, indptr = (tensor.components[role].numpy() for role in ("indices", "indptr"))
         return CSR(tensor.shape, _values(tensor, len(indices)), indices, indptr)
     coords = tensor.components["coords"].numpy()
-    whole = coords[: coords.size - coords.size % tensor.ndim].reshape(tensor.ndim, -1)
-    return COO(tensor.shape, _values(tensor, whole.shape[1]), whole)
+    if coords.size % tensor.ndim:
+        raise FormatError(
+            f"{coords.size} coordinates are no whole cells of {tensor.ndim} dimensions",
+            rule="LayoutRule",
+        )
+    cells = coords.reshape(tensor.ndim, -1)
+    return COO(tensor.shape, _values(tensor, cells.shape[1]), cells)
 
 
 def _values(tensor: LazyTensor, count: int) -> Array:
     """Return the values, without what fills up the last byte of packed ones."""
     values = tensor.components["values"].numpy()
-    is_packed = tensor._value_part.element.is_packed
-    return values[:count] if is_packed and len(values) == count + 1 else values
+    if not tensor._value_part.element.is_packed or len(values) != count + 1:
+        return values
+    if values[count:].view(np.uint8).any():
+        raise FormatError("final odd f4 nibble must be zero", rule="LayoutData")
+    return values[:count]
 
 
 def _of_one_blob(tensor: LazyTensor, blobs: Blobs) -> CSR | COO:

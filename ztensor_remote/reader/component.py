@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, located
+from ..errors import FormatError, UnsupportedError, located
 from ..manifest import Component, Tensor
 from ..manifest.dtypes import BY_STORAGE, storage_width
 from ..manifest.fields import element_count
@@ -90,7 +90,12 @@ class LazyComponent:
         with self._located():
             element = self._part.element
             decoded = self._decoded()
-            count = len(decoded) * 8 // element.bits
+            count, rest = divmod(len(decoded) * 8, element.bits)
+            if rest:
+                raise FormatError(
+                    f"{len(decoded)} bytes are no whole elements of {element.name}",
+                    rule="LayoutRule",
+                )
             return as_array(decoded, element, (count,), exact=self._blobs.manifest.is_exact)
 
     def _decoded(self) -> memoryview:

@@ -71,13 +71,16 @@ def _is_compared(lazy: LazyComponent, blobs: Blobs) -> bool:
 
 
 def _verify_layout(tensor: LazyTensor, blobs: Blobs, wants: list[Want]) -> None:
-    """Load the components, then decode the tensor: sizes, bools, packing and sparse indices."""
+    """Load the components, then decode the tensor: sizes, bools, packing, sparse indices."""
     try:
         held = blobs.holding(wants, blobs.load(wants, again=True))
         if tensor.layout == "dense":
             tensor._with(held).numpy()
         elif tensor.layout in ("sparse_csr", "sparse_coo"):
             tensor._with(held).sparse()
+        elif tensor.layout == "quantized_group":
+            for part in tensor._with(held).components.values():
+                part.numpy()
     except UnsupportedError:
         pass  # nothing more is known of it than its bytes
 

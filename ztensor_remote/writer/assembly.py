@@ -119,11 +119,13 @@ class Assembly:
         level, checksum = self._encoding(options, element)
         with self._failing_for_good():
             blob = BlobWriter(self._output, self.rules, element, level=level, checksum=checksum)
-            self._part = TensorPart(name, sizes, element, blob, hash_content=self._canonical)
+            self._part = TensorPart(
+                name, sizes, element, blob, hash_content=self._shared is not None
+            )
             try:
                 yield self._part
                 component = self._part.finish()
-                self._check_unshared(self._part, component)
+                self._keep_streamed(self._part, component, level, checksum)
             finally:
                 self._part = None
             self._keep(name, sizes, "dense", {"data": component}, options)
@@ -131,7 +133,7 @@ class Assembly:
     def _blob(self, elements: Elements, level: int | None, checksum: Checksum | None) -> Component:
         content = SharedBlobs.content_of(elements.chunks()) if self._shared else None
         if self._shared and content:
-            shared = self._shared.find(content, level, elements.element)
+            shared = self._shared.find(content, level, checksum, elements.element)
             if shared is not None:
                 return shared
         blob = BlobWriter(
@@ -141,21 +143,23 @@ class Assembly:
             blob.write(chunk)
         component = blob.finish()
         if self._shared and content:
-            self._shared.keep(content, level, component)
+            self._shared.keep(content, level, checksum, component)
         return component
 
-    def _check_unshared(self, part: TensorPart, component: Component) -> None:
-        """Canonical files share equal blobs; a streamed one is already written when that shows."""
-        if not self._canonical or self._shared is None:
+    def _keep_streamed(
+        self, part: TensorPart, component: Component, level: int | None, checksum: Checksum | None
+    ) -> None:
+        """Let later tensors share a streamed blob; it is written itself, whatever it equals."""
+        if self._shared is None:
             return
         content = part.content_digest()
-        if self._shared.find(content, None, part.element) is not None:
+        if self._canonical and self._shared.find(content, level, checksum, part.element):
             raise InvalidInputError(
                 "a canonical file stores equal bytes once, and this content is already in it; add "
                 "it with add_tensor",
                 tensor=part.name,
             )
-        self._shared.keep(content, None, component)
+        self._shared.keep(content, level, checksum, component)
 
     def _keep(
         self,

@@ -36,7 +36,8 @@ class Writer:
     checksum : str or None, default "default"
         Digest of each component: "crc32c" or "sha256" (1.x), "xxh3" or "sha256" (2), or None.
     dedup : bool, default False
-        Store equal bytes once (tied weights). Costs a SHA-256 of everything that is added.
+        Store equal bytes once (tied weights), where compression and digest are the same. Costs a
+        SHA-256 of everything that is added. A tensor that is streamed is always written itself.
     canonical : bool, default False
         Version 2 only: equal tensors give equal files. Tensors must be added in the order of
         their names.
