@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -156,6 +157,62 @@ class TestRivals:
         proxy.fault = lose_publication(proxy)
         sink.commit()
         assert store.read("object") == LARGE[:size] + b"more"
+
+
+# moto looks before it finishes an upload in parts, fake-gcs-server not even that.
+@pytest.mark.parametrize(
+    ("place", "size"),
+    [
+        ("local", 1000),
+        ("memory", 1000),
+        ("ministack", 1000),
+        ("ministack", len(LARGE)),
+        ("moto", 1000),
+        ("gcs", 1000),
+        ("azure", 1000),
+        ("azure", len(LARGE)),
+    ],
+)
+class TestCreating:
+    def test_what_is_there_stays(self, backend_of: MakeBackend, place: str, size: int) -> None:
+        backend = backend_of(place)
+        backend.put("object", SMALL)
+        sink = open_sink(backend.location("object"), create=True)
+        sink.write(LARGE[:size])
+        with pytest.raises(ConcurrentWriteError):
+            sink.commit()
+        sink.abort()
+        assert backend.read("object") == SMALL
+        assert backend.names() == ["object"]
+        assert not isinstance(backend, StoreBackend) or backend.open_uploads() == []
+
+    def test_one_of_many_wins(self, backend_of: MakeBackend, place: str, size: int) -> None:
+        backend = backend_of(place)
+
+        def create(number: int) -> bool:
+            sink = open_sink(backend.location("object"), create=True)
+            sink.write(bytes([number]) * size)
+            try:
+                sink.commit()
+            except ConcurrentWriteError:
+                sink.abort()
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            won = list(pool.map(create, range(4)))
+        assert won.count(True) == 1
+        assert backend.read("object") == bytes([won.index(True)]) * size
+
+
+@pytest.mark.parametrize("store", STORES, indirect=True)
+def test_a_lost_answer_to_a_creation_is_not_a_rival(store: StoreBackend, through: Through) -> None:
+    location, proxy = through(store, "object")
+    sink = open_sink(location, create=True)
+    sink.write(SMALL)
+    proxy.fault = lose_publication(proxy)
+    sink.commit()
+    assert store.read("object") == SMALL
 
 
 class TestAzure:

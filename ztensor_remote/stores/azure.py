@@ -31,6 +31,9 @@ _VALID = 1800
 _AUDIENCE = "https://storage.azure.com/.default"
 _SOME = 8
 
+NOTHING_THERE = {"match_condition": MatchConditions.IfMissing}
+"""What makes a request fail where there is a blob."""
+
 
 class AzureSource(RemoteSource):
     """Ranges by Get Blob with If-Match.

@@ -58,7 +58,7 @@ def open_source(
     return source, source.open_tail(window)
 
 
-def open_sink(location: Location, *, base: Source | None = None) -> Sink:
+def open_sink(location: Location, *, base: Source | None = None, create: bool = False) -> Sink:
     """Open a stream that replaces the object at `location` when it is committed.
 
     Parameters
@@ -66,6 +66,8 @@ def open_sink(location: Location, *, base: Source | None = None) -> Sink:
     base : Source, optional
         The object as it is now; the stream then continues after its bytes. Stores that can copy
         inside do; elsewhere the bytes pass through here.
+    create : bool
+        Committing raises ConcurrentWriteError where there is an object by then.
 
     Raises
     ------
@@ -74,15 +76,17 @@ def open_sink(location: Location, *, base: Source | None = None) -> Sink:
     if location.data is not None:
         raise UnsupportedError("bytes can't be written to; give a path or a URL")
     if location.is_local:
-        return _continued(_load("upload_local", "LocalSink")(location), base)
+        return _continued(_load("upload_local", "LocalSink")(location, create=create), base)
     fs, path = location.resolve()
     if type(fs).__name__ == "HTTPFileSystem":
         raise UnsupportedError("web servers can't be written to", url=location.url)
     make = _serving(fs, _SINKS)
     if make is None:
-        return _continued(_load("upload_generic", "GenericSink")(location, fs, path), base)
+        return _continued(
+            _load("upload_generic", "GenericSink")(location, fs, path, create=create), base
+        )
     if base is None:
-        return make(location, fs, path)  # type: ignore[no-any-return]
+        return make(location, fs, path, create=create)  # type: ignore[no-any-return]
     sink = make(location, fs, path, base=base.identity)
     if not can_copy(sink, base.identity):
         return _continued(sink, base)

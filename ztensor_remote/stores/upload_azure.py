@@ -12,7 +12,7 @@ from typing import Any
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, StorageErrorCode
 
-from .azure import blob_client, condition, request_options
+from .azure import NOTHING_THERE, blob_client, condition, request_options
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
 from .remote import run
@@ -20,6 +20,8 @@ from .source import Identity
 
 # Names of Azure's metadata are identifiers.
 _COMMIT = COMMIT.replace("-", "_")
+
+_RIVALS = (StorageErrorCode.INVALID_BLOCK_LIST, StorageErrorCode.BLOB_ALREADY_EXISTS)
 
 
 class AzureSink(PartedSink):
@@ -32,15 +34,23 @@ class AzureSink(PartedSink):
     ----------
     base : Identity, optional
         Version of the blob that is replaced: publishing needs that version to be still there.
+    create : bool
+        Publishing fails where there is a blob already.
     """
 
     def __init__(
-        self, location: Location, fs: Any, path: str, *, base: Identity | None = None
+        self,
+        location: Location,
+        fs: Any,
+        path: str,
+        *,
+        base: Identity | None = None,
+        create: bool = False,
     ) -> None:
         super().__init__(location.url)
         self._fs = fs
         self._path = path
-        self._base = base
+        self._condition = NOTHING_THERE if create else condition(base)
         # Two writers may stage blocks of one blob at the same time.
         self._writer = secrets.token_hex(8)
 
@@ -69,7 +79,7 @@ class AzureSink(PartedSink):
             self.settle(lambda: run(self._fs, self._commit, parts))
         except HttpResponseError as error:
             # Whoever commits a list drops the blocks that others have staged.
-            if getattr(error, "error_code", None) == StorageErrorCode.INVALID_BLOCK_LIST:
+            if getattr(error, "error_code", None) in _RIVALS:
                 raise rival(self.url) from None
             raise
         self._fs.invalidate_cache(self._path)
@@ -80,7 +90,7 @@ class AzureSink(PartedSink):
                 [BlobBlock(block) for block in blocks],
                 metadata={_COMMIT: self.commit_id},
                 **request_options(self._fs),
-                **condition(self._base),
+                **self._condition,
             )
 
     def is_published(self) -> bool:

@@ -30,22 +30,29 @@ class GCSSink(PartedSink):
     ----------
     base : Identity, optional
         Version of the object that is replaced: publishing needs that generation to be still there.
+    create : bool
+        Publishing fails where there is an object already.
     """
 
     # A session takes bytes in their order only.
     in_flight = 1
 
     def __init__(
-        self, location: Location, fs: Any, path: str, *, base: Identity | None = None
+        self,
+        location: Location,
+        fs: Any,
+        path: str,
+        *,
+        base: Identity | None = None,
+        create: bool = False,
     ) -> None:
         super().__init__(location.url)
         self._fs = fs
         self._path = path
         bucket, self._key, _ = fs.split_path(path)
         self._objects = f"/storage/v1/b/{quote(bucket, safe='')}/o"
-        self._condition = (
-            {"ifGenerationMatch": base.version} if base and base.version is not None else {}
-        )
+        generation = "0" if create else base.version if base else None
+        self._condition = {} if generation is None else {"ifGenerationMatch": generation}
         self._session = ""
         self._stored = 0
         self._last = b""

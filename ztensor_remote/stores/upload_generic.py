@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import posixpath
 import secrets
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 from ..errors import UnsupportedError
 from ..types import Bytes
 from .failures import guarded
 from .location import Location
+from .parts import rival
+
+_creating = threading.Lock()
 
 
 class GenericSink:
-    """A temporary file beside the target, moved over it at commit."""
+    """A temporary file beside the target, moved over it at commit.
 
-    def __init__(self, location: Location, fs: Any, path: str) -> None:
+    Parameters
+    ----------
+    create : bool
+        Publishing fails where there is a file already. Another process can still come between the
+        look and the move.
+    """
+
+    def __init__(self, location: Location, fs: Any, path: str, *, create: bool = False) -> None:
         self.url = location.url
         self._fs = fs
         self._path = path
+        self._create_only = create
         folder, name = posixpath.split(path)
         self._temporary = posixpath.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.tmp")
         self._file = guarded(self._create, url=self.url, doing="create it")
@@ -41,7 +54,10 @@ class GenericSink:
 
     def _publish(self) -> None:
         self._file.close()
-        self._fs.mv(self._temporary, self._path)
+        with _creating if self._create_only else nullcontext():
+            if self._create_only and self._fs.exists(self._path):
+                raise rival(self.url)
+            self._fs.mv(self._temporary, self._path)
         self._fs.invalidate_cache(self._path)
 
     def abort(self) -> None:

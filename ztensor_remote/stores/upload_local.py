@@ -12,6 +12,7 @@ from typing import IO
 from ..types import Bytes
 from .failures import guarded
 from .location import Location
+from .parts import rival
 
 _NO_NAMELESS_FILES = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR, errno.ENOSYS))
 
@@ -20,10 +21,17 @@ class LocalSink:
     """A nameless or hidden temporary file in the same folder, synced, then renamed.
 
     Where the system has nameless files (O_TMPFILE) a killed writer leaves nothing behind.
+
+    Parameters
+    ----------
+    location : Location
+    create : bool
+        Publishing fails where there is a file already.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, *, create: bool = False) -> None:
         self.url = location.url
+        self._create_only = create
         self._path = os.path.realpath(location.local_path)
         self._folder = os.path.dirname(self._path)
         self._hidden: str | None = None
@@ -62,17 +70,36 @@ class LocalSink:
 
     def _publish(self) -> None:
         os.fsync(self._file.fileno())
-        self._keep_mode()
+        if self._create_only:
+            self._publish_new()
+        else:
+            self._keep_mode()
+            self._replace()
+        self._file.close()
+        _sync_folder(self._folder)
+
+    def _publish_new(self) -> None:
+        try:
+            if self._hidden is None:
+                self._name_it(self._path)
+            else:
+                os.link(self._hidden, self._path)
+        except FileExistsError:
+            raise rival(self.url) from None
+        self._remove_hidden()
+
+    def _replace(self) -> None:
         if self._hidden is None:
             hidden = self._temporary_name()
-            # Naming a descriptor makes Python call linkat(2), which alone can follow the link.
-            descriptor = self._file.fileno()
-            os.link(f"/proc/self/fd/{descriptor}", hidden, src_dir_fd=descriptor)
+            self._name_it(hidden)
             self._hidden = hidden
         os.replace(self._hidden, self._path)
         self._hidden = None
-        self._file.close()
-        _sync_folder(self._folder)
+
+    def _name_it(self, path: str) -> None:
+        # Naming a descriptor makes Python call linkat(2), which alone can follow the link.
+        descriptor = self._file.fileno()
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
 
     def _keep_mode(self) -> None:
         try:
@@ -84,6 +111,9 @@ class LocalSink:
     def abort(self) -> None:
         """Remove the temporary file."""
         self._file.close()
+        self._remove_hidden()
+
+    def _remove_hidden(self) -> None:
         if self._hidden is not None:
             hidden, self._hidden = self._hidden, None
             with suppress(FileNotFoundError):

@@ -28,16 +28,25 @@ class S3Sink(PartedSink):
     base : Identity, optional
         Version of the object to continue: its bytes become the first parts, copied inside the
         store, and publishing needs that version to be still there.
+    create : bool
+        Publishing fails where there is an object already.
     """
 
     smallest_copy = 5 << 20
     """A part that is not the last must have this many bytes."""
 
     def __init__(
-        self, location: Location, fs: Any, path: str, *, base: Identity | None = None
+        self,
+        location: Location,
+        fs: Any,
+        path: str,
+        *,
+        base: Identity | None = None,
+        create: bool = False,
     ) -> None:
         super().__init__(location.url)
         self._fs = fs
+        self._create_only = create
         self._path = path
         self._base = base
         self._upload: str | None = None
@@ -50,6 +59,8 @@ class S3Sink(PartedSink):
 
     @property
     def _condition(self) -> dict[str, str]:
+        if self._create_only:
+            return {"IfNoneMatch": "*"}
         return {"IfMatch": self._base.etag} if self._base and self._base.etag else {}
 
     def copy_base(self) -> None:
