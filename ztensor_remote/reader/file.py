@@ -14,7 +14,7 @@ from .arrays import Array
 from .blobs import Blobs
 from .loading import Progress
 from .metadata import TensorMetadata
-from .opening import open_file
+from .opening import Opened, open_file
 from .show import size_text
 from .tensor import LazyTensor
 from .verify import Verification, verify_tensors
@@ -69,11 +69,13 @@ class Reader(Mapping[str, LazyTensor]):
     def _open(
         self, location: Location, verify: bool, limits: Limits, pinned: Identity | None = None
     ) -> None:
-        opened = open_file(location, pinned=pinned, limits=limits)
         self._location = location
+        self._adopt(open_file(location, pinned=pinned, limits=limits), verify, limits)
+
+    def _adopt(self, opened: Opened, verify: bool, limits: Limits) -> None:
         self._manifest = opened.manifest
         self._footer = opened.footer
-        self._blobs = Blobs(location, opened.source, opened.manifest, verify, limits)
+        self._blobs = Blobs(self._location, opened.source, opened.manifest, verify, limits)
         self._tensors: dict[str, LazyTensor] = {}
 
     # --- what the file says ------------------------------------------------------------------
@@ -263,6 +265,30 @@ class Reader(Mapping[str, LazyTensor]):
         self._check_open()
         tensors = [self[name] for name in (self if names is None else names)]
         return verify_tensors(tensors, self._blobs, deep=deep)
+
+    def refresh(self) -> bool:
+        """Look whether the file has changed, and go on with what it is now.
+
+        Tensors that were taken from this reader before stay those of the version they are of.
+
+        Returns
+        -------
+        bool
+            Whether there was a new version.
+
+        Raises
+        ------
+        NotFoundError, FormatError, StoreError
+            This reader then stays as it is.
+        """
+        self._check_open()
+        blobs = self._blobs
+        opened = open_file(self._location, limits=blobs.limits)
+        if opened.source.identity.matches(self.identity):
+            opened.source.close()
+            return False
+        self._adopt(opened, blobs.verify, blobs.limits)
+        return True
 
     # --- the object itself -------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Streaming writers: nothing appears under a name until it is whole."""
 
-from .append import append
 from .part import TensorPart
-from .stream import Writer
+from .stream import Writer, append
 
 __all__ = ["TensorPart", "Writer", "append"]

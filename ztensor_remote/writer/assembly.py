@@ -6,11 +6,12 @@ import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..container import Footer, build_footer
-from ..errors import ClosedError, DuplicateNameError, InvalidInputError, StoreError, located
+from ..errors import ClosedError, DuplicateNameError, InvalidInputError, located
 from ..manifest import Component, Manifest, Tensor, encode_manifest, manifest_hash
 from ..manifest.dtypes import DType
 from ..manifest.fields import MAX_RANK, MAX_U64
@@ -80,7 +81,7 @@ class Assembly:
         self._shared = SharedBlobs(rules) if dedup or canonical else None
         self._part: TensorPart | None = None
         with self._failing_for_good():
-            self.attributes = Attributes(rules, base.attributes if base else None)
+            self.attributes = Attributes(rules, deepcopy(dict(base.attributes)) if base else None)
             self._level = compression_level(options.compress)
             self._checksum: Checksum | None = rules.checksums[0]
             self._checksum = self._chosen(options.checksum)
@@ -251,23 +252,17 @@ class Assembly:
         self.check_open()
         with self._failing_for_good():
             self.attributes.check()
-            self._write_manifest()
-            self._output.sink.commit()
+            self._publish()
         self.state = "finalized"
 
-    def _write_manifest(self) -> None:
-        rules = self.rules
-        if rules.version == "2":
-            self._output.pad_to(rules.alignment)
-        data = encode_manifest(
-            Manifest(
-                rules.version, self.tensors, attributes=self.attributes.data, shards=self._shards
-            )
+    def _publish(self) -> None:
+        attributes = self.attributes.data
+        write_ending(
+            self._output,
+            self.rules,
+            Manifest(self.rules.version, self.tensors, attributes=attributes, shards=self._shards),
         )
-        digest = manifest_hash(data) if rules.version == "2" else None
-        footer = Footer(rules.generation, self._output.offset, len(data), digest)
-        self._output.write(data)
-        self._output.write(build_footer(footer))
+        self._output.sink.commit()
 
     def abort(self) -> None:
         """Give up; safe to call more than once."""
@@ -279,10 +274,7 @@ class Assembly:
         """Give up because of an error, which stays the one that is reported."""
         if self.state == "open":
             self.state = "failed"
-            try:
-                self._output.abort()
-            except StoreError as second:
-                error.add_note(f"Cleaning up failed too: {second}")
+            self._output.give_up(error)
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:
@@ -292,6 +284,17 @@ class Assembly:
         except BaseException as error:
             self.fail(error)
             raise
+
+
+def write_ending(output: Output, rules: Rules, manifest: Manifest) -> None:
+    """Write manifest and footer behind the last blob."""
+    if rules.version == "2":
+        output.pad_to(rules.alignment)
+    data = encode_manifest(manifest)
+    digest = manifest_hash(data) if rules.version == "2" else None
+    footer = Footer(rules.generation, output.offset, len(data), digest)
+    output.write(data)
+    output.write(build_footer(footer))
 
 
 def _checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..codecs import FrameEncoder, Hasher
 from ..container import align_up
-from ..errors import ClosedError
+from ..errors import ClosedError, StoreError
 from ..manifest import RAW, Component
 from ..manifest.dtypes import DType
 from ..stores import Sink
@@ -42,6 +42,13 @@ class Output:
         """Give the sink up; it takes no more bytes, from whoever still holds a part of the file."""
         self._aborted = True
         self.sink.abort()
+
+    def give_up(self, error: BaseException) -> None:
+        """Abort because of an error, which stays the one that is reported."""
+        try:
+            self.abort()
+        except StoreError as second:
+            error.add_note(f"Cleaning up failed too: {second}")
 
 
 class BlobWriter:

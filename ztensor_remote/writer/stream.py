@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
-from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Self
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, Self
 
-from ..errors import InvalidInputError
-from ..manifest.dtypes import dtype_named
-from ..reader.sparse import COO, CSR
+from ..errors import InvalidInputError, UnsupportedError
 from ..stores import locate, open_sink
 from ..types import StorageOptions
+from .adders import Adders
+from .append import Appending
 from .assembly import DEFAULT, Assembly, Options
-from .elements import dtype_name, elements_of, is_torch
-from .part import TensorPart
 from .rules import Checksum, WritableVersion, rules_of
-from .sparse import coo_of, csr_of
 
 
-class Writer:
-    """Write a new file; nothing appears under its name until it is whole.
+class Writer(Adders):
+    """Write a file, or add to one; nothing appears under its name until it is whole.
 
     Parameters
     ----------
     location : str, PathLike or UPath
         A path, or a URL of any fsspec filesystem that can be written to.
-    version : {"1.2", "1.0", "2"}
-        Container version. 1.2 is read by published packages from 1.0.2 to 1.2.3, 1.0 by 1.0.0
-        and 1.0.1, 2 by 2.x.
+    mode : {"w", "a"}
+        "w" writes a new file in place of what is there; "a" adds to a file that is there, whose
+        tensors stay, and publishes what is new all at once.
+    version : {"1.2", "1.0", "2"}, optional
+        Container version of a new file, 1.2 by default. 1.2 is read by published packages from
+        1.0.2 to 1.2.3, 1.0 by 1.0.0 and 1.0.1, 2 by 2.x. A file that is added to keeps its own.
     storage_options, fs
         As for `open`.
     compress : bool or int, default False
@@ -39,12 +39,15 @@ class Writer:
         Store equal bytes once (tied weights), where compression and digest are the same. Costs a
         SHA-256 of everything that is added. A tensor that is streamed is always written itself.
     canonical : bool, default False
-        Version 2 only: equal tensors give equal files. Tensors must be added in the order of
-        their names.
+        New files of version 2 only: equal tensors give equal files. Tensors must be added in the
+        order of their names.
+    retries : int, default 0
+        For "a": how often to begin again, from the other's version, where another writer came
+        first. What is added then waits in a temporary file until the end.
 
     Raises
     ------
-    InvalidInputError, UnsupportedError, StoreError
+    InvalidInputError, UnsupportedError, FormatError, StoreError
 
     Examples
     --------
@@ -56,39 +59,41 @@ class Writer:
         self,
         location: Any,
         *,
-        version: WritableVersion = "1.2",
+        mode: Literal["w", "a"] = "w",
+        version: WritableVersion | None = None,
         storage_options: StorageOptions | None = None,
         fs: Any = None,
         compress: bool | int = False,
         checksum: Checksum | str | None = DEFAULT,
         dedup: bool = False,
         canonical: bool = False,
+        retries: int = 0,
     ) -> None:
-        rules = rules_of(version)
+        if mode not in ("w", "a"):
+            raise InvalidInputError(f"mode {mode!r}: use 'w' for a new file, 'a' to add to one")
+        self._place = locate(location, storage_options=storage_options, fs=fs)
+        options = Options(compress, checksum)
+        if mode == "a":
+            _check_appendable(canonical, retries)
+            self._file: Assembly = Appending(
+                self._place, version, options, dedup=dedup, retries=retries
+            )
+            return
+        rules = rules_of(version or "1.2")
+        if retries:
+            raise InvalidInputError("retries= is for mode 'a': a new file replaces what is there")
         if canonical and (version != "2" or compress or checksum not in (DEFAULT, "xxh3")):
             raise InvalidInputError(
                 "canonical files are version 2, not compressed, with xxh3 digests: "
                 "Writer(..., version='2', canonical=True)"
             )
-        options = Options(compress, checksum)
-        sink = open_sink(locate(location, storage_options=storage_options, fs=fs))
+        sink = open_sink(self._place)
         self._file = Assembly(sink, rules, options, dedup=dedup, canonical=canonical)
-
-    @classmethod
-    def _continuing(cls, file: Assembly) -> Self:
-        writer = cls.__new__(cls)
-        writer._file = file
-        return writer
 
     @property
     def url(self) -> str:
         """Where the file will be, without credentials."""
         return self._file.url
-
-    @property
-    def version(self) -> WritableVersion:
-        """The container version that is written."""
-        return self._file.rules.version
 
     @property
     def attributes(self) -> MutableMapping[str, Any]:
@@ -100,7 +105,16 @@ class Writer:
         """Names that the file will have, in the order they were added."""
         return list(self._file.tensors)
 
-    def add_tensor(
+    def remove(self, name: str) -> None:
+        """Leave a tensor out, in mode "a"; its bytes stay in the file until it is compacted.
+
+        Raises
+        ------
+        TensorNotFoundError, UnsupportedError
+        """
+        self._appending().remove(name)
+
+    def replace(
         self,
         name: str,
         tensor: Any,
@@ -109,232 +123,22 @@ class Writer:
         checksum: Checksum | str | None = DEFAULT,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a tensor.
-
-        Parameters
-        ----------
-        name : str
-            1 to 1024 bytes of UTF-8, without NUL.
-        tensor : numpy.ndarray, torch.Tensor on the CPU, sparse matrix, or anything with __array__
-            Of any strides and byte order; its bytes are taken before this returns.
-        compress : bool or int, optional
-            As for the writer, for this tensor.
-        checksum : str or None
-            As for the writer, for this tensor.
-        attributes : mapping, optional
-            Kept with the tensor: any of None, bool, int, float, str, bytes, list, dict.
+        """Put another tensor in the place of one, in mode "a"; the parameters are `add_tensor`'s.
 
         Raises
         ------
-        DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
+        TensorNotFoundError, InvalidInputError, UnsupportedError, StoreError
         """
-        options = Options(compress, checksum, attributes)
-        layout = str(getattr(tensor, "layout", "")) if is_torch(tensor) else ""
-        if layout == "torch.sparse_coo" or getattr(tensor, "format", None) == "coo":
-            coo = coo_of(tensor, None, None, unique=self.version == "2")
-            self._add_coo(name, coo, options)
-        elif layout == "torch.sparse_csr" or hasattr(tensor, "tocsr"):
-            csr = csr_of(tensor, None, None, None, sorted_rows=self.version == "2")
-            self._add_csr(name, csr, options)
-        else:
-            elements = elements_of(tensor)
-            self._file.add(name, elements.shape, "dense", {"data": elements}, options)
+        with self._appending().replacing(name):
+            self.add_tensor(name, tensor, compress, checksum=checksum, attributes=attributes)
 
-    def add_sparse_csr(
-        self,
-        name: str,
-        values: Any,
-        indices: Any = None,
-        indptr: Any = None,
-        shape: Sequence[int] | None = None,
-        *,
-        compress: bool | int | None = None,
-        checksum: Checksum | str | None = DEFAULT,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add a matrix in compressed sparse row form.
-
-        Parameters
-        ----------
-        values : array, shape (nnz,), or a SciPy or torch sparse matrix
-        indices : integer array, shape (nnz,)
-            Column of each value.
-        indptr : integer array, shape (rows + 1,)
-        shape : (rows, columns)
-        compress, checksum, attributes
-            As for `add_tensor`.
-
-        Raises
-        ------
-        DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
-        """
-        matrix = csr_of(values, indices, indptr, shape, sorted_rows=self.version == "2")
-        self._add_csr(name, matrix, Options(compress, checksum, attributes))
-
-    def _add_csr(self, name: str, matrix: CSR, options: Options) -> None:
-        arrays = {"values": matrix.values, "indices": matrix.indices, "indptr": matrix.indptr}
-        elements = {role: elements_of(array) for role, array in arrays.items()}
-        self._file.add(name, matrix.shape, self._file.rules.csr, elements, options)
-
-    def add_sparse_coo(
-        self,
-        name: str,
-        values: Any,
-        indices: Any = None,
-        shape: Sequence[int] | None = None,
-        *,
-        compress: bool | int | None = None,
-        checksum: Checksum | str | None = DEFAULT,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add a tensor as a list of coordinates.
-
-        Parameters
-        ----------
-        values : array, shape (nnz,), or a SciPy or torch sparse tensor
-        indices : integer array, shape (ndim, nnz)
-        shape : tuple of int
-        compress, checksum, attributes
-            As for `add_tensor`.
-
-        Raises
-        ------
-        DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
-        """
-        tensor = coo_of(values, indices, shape, unique=self.version == "2")
-        self._add_coo(name, tensor, Options(compress, checksum, attributes))
-
-    def _add_coo(self, name: str, tensor: COO, options: Options) -> None:
-        arrays = {"values": tensor.values, "coords": tensor.coords.reshape(-1)}
-        elements = {role: elements_of(array) for role, array in arrays.items()}
-        self._file.add(name, tensor.shape, self._file.rules.coo, elements, options)
-
-    def add_quantized_group(
-        self,
-        name: str,
-        packed_weight: Any,
-        scales: Any,
-        zeros: Any = None,
-        *,
-        shape: Sequence[int],
-        bits: int,
-        group_size: int,
-        packing: str | Mapping[str, Any],
-        compress: bool | int | None = None,
-        checksum: Checksum | str | None = DEFAULT,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add weights quantized in groups that share a scale.
-
-        Parameters
-        ----------
-        packed_weight : integer array
-            The packed codes.
-        scales : array
-            One a group.
-        zeros : array, optional
-            Zero points.
-        shape : tuple of int
-            Of the tensor that they stand for.
-        bits, group_size : int
-            Width of a code; codes that share a scale.
-        packing : str or mapping
-            How codes lie in a word. Version 2 wants the mapping of ``zt.quant_group/1``
-            (``word``, ``order``, ``per_word``), and `axis`, `scale_form` and `zero_point`
-            among the attributes (SPEC.md §3.6).
-        compress, checksum, attributes
-            As for `add_tensor`.
-
-        Raises
-        ------
-        DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
-        """
-        stated = {"bits": bits, "group_size": group_size, "packing": packing, **(attributes or {})}
-        if self.version == "2":
-            missing = {"axis", "scale_form", "zero_point"} - set(stated)
-            if missing or not isinstance(packing, Mapping):
-                raise InvalidInputError(
-                    "version 2 needs packing= as a mapping of word, order and per_word, and the "
-                    "attributes axis, scale_form and zero_point",
-                    tensor=name,
-                )
-        codes = "data" if self.version == "2" else "packed_weight"
-        arrays = {codes: packed_weight, "scales": scales, "zeros": zeros}
-        self._file.add(
-            name,
-            shape,
-            self._file.rules.quantized,
-            {role: elements_of(array) for role, array in arrays.items() if array is not None},
-            Options(compress, checksum, stated),
-        )
-
-    def add_object(
-        self,
-        name: str,
-        components: Mapping[str, Any],
-        *,
-        shape: Sequence[int],
-        format: str,
-        compress: bool | int | None = None,
-        checksum: Checksum | str | None = DEFAULT,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add a tensor of any layout, as the components that it is made of.
-
-        Parameters
-        ----------
-        components : mapping of str to array
-            Role to elements.
-        shape : tuple of int
-            Of the tensor that they stand for.
-        format : str
-            Layout id. Readers that don't know it still give the components.
-        compress, checksum, attributes
-            As for `add_tensor`.
-
-        Raises
-        ------
-        DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
-        """
-        self._file.add(
-            name,
-            shape,
-            format,
-            {role: elements_of(array) for role, array in components.items()},
-            Options(compress, checksum, attributes),
-        )
-
-    def stream_tensor(
-        self,
-        name: str,
-        shape: Sequence[int],
-        dtype: Any,
-        *,
-        compress: bool | int | None = None,
-        checksum: Checksum | str | None = DEFAULT,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> AbstractContextManager[TensorPart]:
-        """Add a dense tensor piece by piece: ``with w.stream_tensor(...) as part: part.write(x)``.
-
-        Parameters
-        ----------
-        shape : tuple of int
-        dtype : numpy dtype, torch dtype or str
-        compress, checksum, attributes
-            As for `add_tensor`.
-
-        Yields
-        ------
-        TensorPart
-            Takes arrays or bytes, in C order.
-
-        Raises
-        ------
-        InvalidInputError
-            More or fewer elements than the shape has; the whole file is then given up.
-        """
-        options = Options(compress, checksum, attributes)
-        return self._file.part(name, shape, dtype_named(dtype_name(dtype)), options)
+    def _appending(self) -> Appending:
+        if not isinstance(self._file, Appending):
+            raise UnsupportedError(
+                "a new file is a stream that takes nothing back; open it with mode='a' afterwards",
+                url=self.url,
+            )
+        return self._file
 
     def finalize(self) -> None:
         """Write manifest and footer, and make the file appear under its name.
@@ -374,3 +178,37 @@ class Writer:
             f"<Writer {file.url}: {file.state}, {len(file.tensors)} tensors, "
             f"zTensor {self.version}>"
         )
+
+
+def append(
+    location: Any,
+    *,
+    storage_options: StorageOptions | None = None,
+    fs: Any = None,
+    compress: bool | int = False,
+    checksum: Checksum | str | None = DEFAULT,
+    dedup: bool = False,
+    retries: int = 0,
+) -> Writer:
+    """Open a file to add tensors: ``Writer(location, mode="a")``; see there for the parameters."""
+    return Writer(
+        location,
+        mode="a",
+        storage_options=storage_options,
+        fs=fs,
+        compress=compress,
+        checksum=checksum,
+        dedup=dedup,
+        retries=retries,
+    )
+
+
+def _check_appendable(canonical: bool, retries: Any) -> None:
+    if canonical:
+        raise InvalidInputError("a file that was appended to is not canonical; write a new one")
+    try:
+        fits = operator.index(retries) >= 0
+    except TypeError:
+        fits = False
+    if not fits:
+        raise InvalidInputError(f"retries={retries!r}: a number from 0")
