@@ -6,8 +6,8 @@
     python3 dev.py check [pytest ...] ruff and mypy, then the tests; all of them count
 
 The interpreter that runs this file makes .venv beside it, and installs the project there with what
-its tests need. That happens once, and again when pyproject.toml changes. Paths given to pytest are
-relative to the project, whatever the current folder is.
+the command needs. That happens once, and again when pyproject.toml changes. Paths given to pytest
+are relative to the project, whatever the current folder is.
 """
 
 # Annotations are quoted and the syntax is old, so that an old Python gets as far as being told its
@@ -28,6 +28,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "installed.json"
 
 OLDEST_PYTHON = (3, 11)
+DEMO_EXTRAS = {"demo"}
 TEST_EXTRAS = {"test"}
 CHECK_EXTRAS = {"test", "dev"}
 CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
@@ -118,7 +119,7 @@ def prepare(extras: "set[str]") -> str:
 
 def demo(arguments: "list[str]") -> int:
     """Run the tour."""
-    return replace_this_process([prepare(TEST_EXTRAS), "examples/demo.py", *arguments])
+    return replace_this_process([prepare(DEMO_EXTRAS), "examples/demo.py", *arguments])
 
 
 def test(arguments: "list[str]") -> int:
