@@ -108,7 +108,7 @@ class FormatError(ZTensorError, ValueError):
     Parameters
     ----------
     rule : str, optional
-        Name of the broken rule (SPEC.md §11), as the published conformance corpus spells it.
+        Name of the broken rule (SPEC.md §11.4), as the published conformance corpus spells it.
     """
 
     def __init__(self, message: str = "", *, rule: str | None = None, **place: str | None) -> None:

@@ -165,7 +165,7 @@ def _part_fields(part: Component) -> dict[str, Any]:
 
 
 def content_value(manifest: Manifest) -> bytes | None:
-    """Return the bytes whose hash is the content digest (SPEC.md §9.8).
+    """Return the bytes whose hash is the content digest (SPEC.md §10.5).
 
     None where a part carries no digest: then the content digest is undefined.
     """

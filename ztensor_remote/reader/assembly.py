@@ -56,7 +56,7 @@ def _values(tensor: LazyTensor, count: int) -> Array:
 
 
 def _of_one_blob(tensor: LazyTensor, blobs: Blobs) -> CSR | COO:
-    """Take apart what version 0.1 stores as one run of bytes (SPEC.md §6)."""
+    """Take apart what version 0.1 stores as one run of bytes (SPEC.md §3.4)."""
     part = tensor._tensor.components["data"]
     data = np.frombuffer(blobs.decoded(part, None), np.uint8)
     split = split_csr_0_1 if tensor.layout == "sparse_csr" else split_coo_0_1

@@ -51,7 +51,7 @@ def open_file(
 
 
 def open_shard(location: Location, *, size: int, limits: Limits) -> Source:
-    """Open a file that another file's manifest refers to (SPEC.md §9.6).
+    """Open a file that another file's manifest refers to (SPEC.md §10.2).
 
     Raises
     ------
