@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .info import info
 from .render import print_line
+from .repair import repair
 
 _EXIT_CODES = (
     "Exit codes: 0 success; 1 an error of the file or the store; 2 wrong usage; 130 interrupted; "
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=f"{_EXAMPLE}\n\n{_EXIT_CODES}")(info)
+app.command(epilog=_EXIT_CODES)(repair)
 
 
 def _show_version(wanted: bool) -> None:

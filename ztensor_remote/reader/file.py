@@ -75,6 +75,7 @@ class Reader(Mapping[str, LazyTensor]):
     def _adopt(self, opened: Opened, verify: bool, limits: Limits) -> None:
         self._manifest = opened.manifest
         self._footer = opened.footer
+        self._recovered = opened.recovered
         self._blobs = Blobs(self._location, opened.source, opened.manifest, verify, limits)
         self._tensors: dict[str, LazyTensor] = {}
 
@@ -104,6 +105,14 @@ class Reader(Mapping[str, LazyTensor]):
     def identity(self) -> Identity:
         """The version of the object that was opened; every read is of this one."""
         return self._blobs.source.identity
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the end of the file is torn, and this is what was whole before.
+
+        An append that goes on at this moment, or was killed, leaves a local file like that.
+        """
+        return self._recovered
 
     @property
     def stats(self) -> Stats:
@@ -317,6 +326,7 @@ class Reader(Mapping[str, LazyTensor]):
 
     def __repr__(self) -> str:
         state = "closed, " if self._blobs.closed else ""
+        state += "recovered, " if self._recovered else ""
         return (
             f"<Reader {self.url}: {state}{len(self)} tensors, "
             f"{size_text(self._manifest.stored_bytes)}, zTensor {self.version}>"

@@ -9,20 +9,35 @@ from dataclasses import dataclass
 from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
 from ..errors import FormatError, ObjectChangedError, located
 from ..manifest import Manifest, parse_manifest
-from ..stores import Identity, Limits, Location, Source, open_source
+from ..stores import Identity, Limits, Location, MappedSource, Source, open_source
+from .recovery import FARTHEST, recover
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file whose manifest has been read."""
+    """A file whose manifest has been read.
+
+    Attributes
+    ----------
+    source : Source
+    footer : Footer
+    manifest : Manifest
+    recovered : bool
+        The end of the file is torn, and this is the last whole generation before.
+    """
 
     source: Source
     footer: Footer
     manifest: Manifest
+    recovered: bool = False
 
 
 def open_file(
-    location: Location, *, pinned: Identity | None = None, limits: Limits | None = None
+    location: Location,
+    *,
+    pinned: Identity | None = None,
+    limits: Limits | None = None,
+    farthest: int = FARTHEST,
 ) -> Opened:
     """Open a file and read its manifest.
 
@@ -32,6 +47,8 @@ def open_file(
     pinned : Identity, optional
         The version it must still be.
     limits : Limits, optional
+    farthest : int
+        Bytes of a torn tail of a local file that are searched for the end of what is whole.
 
     Raises
     ------
@@ -43,11 +60,22 @@ def open_file(
     with _closing_on_error(source):
         if pinned is not None and not pinned.matches(source.identity):
             raise ObjectChangedError("the object was replaced since this handle was made")
-        footer = _footer(source, tail)
-        manifest = parse_manifest(
-            _manifest_bytes(source, tail, footer), footer, size=source.identity.size
-        )
+        try:
+            footer = _footer(source, tail)
+            manifest = parse_manifest(
+                _manifest_bytes(source, tail, footer), footer, size=source.identity.size
+            )
+        except FormatError:
+            found = _recover(source, farthest)
+            if found is None:
+                raise
+            return Opened(source, *found, recovered=True)
     return Opened(source, footer, manifest)
+
+
+def _recover(source: Source, farthest: int) -> tuple[Footer, Manifest] | None:
+    # Other stores publish a file whole, or not at all.
+    return recover(source, farthest=farthest) if isinstance(source, MappedSource) else None
 
 
 def open_shard(location: Location, *, size: int, limits: Limits) -> Source:

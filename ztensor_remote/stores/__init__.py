@@ -5,9 +5,9 @@ Nothing here knows what the bytes mean.
 
 from .execute import Fetch, run_all
 from .limits import Limits
-from .local import copy_out
+from .local import MappedSource, copy_out
 from .location import Location, locate
-from .open import open_sink, open_source
+from .open import open_append, open_sink, open_source
 from .plan import Request, Runs
 from .sink import Sink
 from .source import Identity, Source, Stats
@@ -19,6 +19,7 @@ __all__ = [
     "Identity",
     "Limits",
     "Location",
+    "MappedSource",
     "MemorySink",
     "Request",
     "Runs",
@@ -29,6 +30,7 @@ __all__ = [
     "fetch",
     "fetches_of",
     "locate",
+    "open_append",
     "open_sink",
     "open_source",
     "plan_for",

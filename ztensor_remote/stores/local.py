@@ -6,6 +6,7 @@ import mmap
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,13 @@ from .source import Identity, Stats
 
 
 class MappedSource:
-    """A local file, mapped read-only. Views outlive the source."""
+    """A local file, mapped read-only. Views outlive the source.
+
+    Attributes
+    ----------
+    file_size : int
+        At open, in bytes; more than the identity's where the file was cut.
+    """
 
     def __init__(self, location: Location) -> None:
         self.url = location.url
@@ -36,6 +43,7 @@ class MappedSource:
             status = os.fstat(self._file)
             if stat.S_ISDIR(status.st_mode):
                 raise NotFoundError("this is a folder, not a file", url=self.url)
+            self.file_size = status.st_size
             self.identity = Identity(
                 status.st_size, version=str(status.st_ino), modified=status.st_mtime
             )
@@ -48,6 +56,10 @@ class MappedSource:
         except BaseException:
             self.close()
             raise
+
+    def cut(self, size: int) -> None:
+        """Take the first `size` bytes for the file: what follows them is no part of it."""
+        self.identity = replace(self.identity, size=size)
 
     def view(self, offset: int, length: int) -> memoryview:
         """Return the mapped bytes, read-only."""

@@ -101,6 +101,28 @@ def open_sink(location: Location, *, base: Source | None = None, create: bool = 
     return sink  # type: ignore[no-any-return]
 
 
+def open_append(location: Location, base: Source, *, in_place: bool) -> Sink:
+    """Open a stream that continues an object, and publishes it as a whole.
+
+    Parameters
+    ----------
+    base : Source
+        The object as it is now; publishing needs that version to be still there.
+    in_place : bool
+        Whether a local file may be added to where it is: a torn tail can be told from it.
+
+    Raises
+    ------
+    ConcurrentWriteError, StoreError, UnsupportedError
+    """
+    if in_place and isinstance(base, MappedSource):
+        from .append_local import CAN_LOCK, LocalAppend
+
+        if CAN_LOCK:
+            return LocalAppend(location, base)
+    return open_sink(location, base=base)
+
+
 def can_copy(sink: Any, base: Identity) -> bool:
     """Whether the store can make the first parts out of what it has."""
     smallest = getattr(sink, "smallest_copy", None)

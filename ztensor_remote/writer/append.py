@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..manifest import Manifest, Tensor
 from ..reader import Opened, open_file
-from ..stores import Location, Source, open_sink
+from ..stores import Location, Source, open_append
 from .assembly import Assembly, Options, write_ending
 from .blob import Output
 from .rules import Rules, rules_of
@@ -51,6 +51,11 @@ class Base:
     def size(self) -> int:
         """Bytes that the new generation follows."""
         return self.source.identity.size
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a new generation that is not whole can be told from one that is."""
+        return self.rules.generation is not Generation.V1_0
 
 
 def open_base(place: Location) -> Base:
@@ -106,7 +111,7 @@ class Appending(Assembly):
                     f"it is a version-{base.rules.version} file and stays one; leave version= out",
                     url=place.url,
                 )
-            sink = self._spool or open_sink(place, base=base.source)
+            sink = self._spool or open_append(place, base.source, in_place=base.in_place)
         start = 0 if retries else base.size
         super().__init__(sink, base.rules, options, dedup=dedup, base=base.manifest, offset=start)
 
@@ -152,7 +157,9 @@ class Appending(Assembly):
             alignment = max(self.rules.alignment, base.rules.alignment)
             start = align_up(base.size, alignment)
             merged = self._merged(base.manifest, start)
-            output = Output(open_sink(self._place, base=base.source), base.size)
+            output = Output(
+                open_append(self._place, base.source, in_place=base.in_place), base.size
+            )
         try:
             output.pad_to(alignment)
             spool.send(output)

@@ -1,0 +1,102 @@
+"""Find the last whole generation of a file whose end is torn (SPEC.md §13.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from ..codecs import check_digest, is_checkable
+from ..container import MAGIC_1, MAGIC_2, Footer, Generation, parse_footer
+from ..errors import FormatError
+from ..manifest import Manifest, parse_manifest
+from ..stores import MappedSource
+
+_STEP = 4 << 20
+FARTHEST = 1 << 30
+"""Bytes of a torn tail that are searched."""
+
+_MOST_TRIED = 10_000
+"""Magic numbers that are tried, for a hostile file may be full of them."""
+
+_MOST_PARSED = 256 << 20
+"""Bytes of manifests that are parsed before the search is given up."""
+
+_MOST_COMPARED = 16 << 20
+"""Bytes of blobs that are compared with their digests."""
+
+
+def recover(source: MappedSource, *, farthest: int = FARTHEST) -> tuple[Footer, Manifest] | None:
+    """Cut a source behind its last whole generation, if one ends within reach.
+
+    Versions before 1.1 have no magic number at their end to look for.
+
+    Parameters
+    ----------
+    source : MappedSource
+    farthest : int
+        Bytes from the end that are searched.
+
+    Returns
+    -------
+    tuple of Footer and Manifest, or None
+    """
+    size = source.file_size
+    head = bytes(source.view(0, min(8, size)))
+    if head not in (MAGIC_1, MAGIC_2):
+        return None
+    parsed = 0
+    for end in islice(_ends(source, head, size, farthest), _MOST_TRIED):
+        try:
+            footer = parse_footer(
+                bytes(source.view(max(0, end - 40), min(40, end))), size=end, head=head
+            )
+            if footer is None or footer.is_data_shard:
+                continue
+            parsed += footer.manifest_length
+            if parsed > _MOST_PARSED:
+                return None
+            data = bytes(source.view(footer.manifest_offset, footer.manifest_length))
+            manifest = parse_manifest(data, footer, size=end)
+            _check_is_of_this_file(source, footer, manifest)
+        except FormatError:
+            continue
+        source.cut(end)
+        return footer, manifest
+    return None
+
+
+def _ends(source: MappedSource, magic: bytes, size: int, farthest: int) -> Iterator[int]:
+    """Yield where the magic number ends, from the end of the file backwards."""
+    stop = size
+    while stop > len(magic) and size - stop < farthest:
+        start = max(0, stop - _STEP)
+        # Numbers may lie across the edge of two steps.
+        piece = bytes(source.view(start, min(size, stop + len(magic) - 1) - start))
+        found = piece.rfind(magic)
+        while found >= 0:
+            yield start + found + len(magic)
+            found = piece.rfind(magic, 0, found + len(magic) - 1)
+        stop = start
+
+
+def _check_is_of_this_file(source: MappedSource, footer: Footer, manifest: Manifest) -> None:
+    """Compare blobs with their digests, the smallest first, as far as that takes no time.
+
+    A file that is stored in a tensor has a footer too, but its offsets count from its own start.
+    Version 2 states the manifest's offset and hash, which can't fit by chance.
+    """
+    if footer.generation is not Generation.V1_1:
+        return
+    parts = [
+        part
+        for tensor in manifest.tensors.values()
+        for part in tensor.components.values()
+        if part.length and part.digest and is_checkable(part.digest, manifest.digest_algorithms)
+    ]
+    read = 0
+    for part in sorted(parts, key=lambda part: part.length):
+        read += part.length
+        if read > _MOST_COMPARED:
+            return
+        assert part.digest is not None
+        check_digest(part.digest, source.view(part.offset, part.length))
