@@ -22,6 +22,7 @@ LAYERS = (
     ("stores",),
     ("reader",),
     ("writer",),
+    ("log",),
     ("interop",),
     ("integrations",),
 )

@@ -22,6 +22,7 @@ from .errors import (
     MissingDependencyError,
     NotFoundError,
     ObjectChangedError,
+    StepExistsError,
     StoreError,
     StoreTimeoutError,
     TensorNotFoundError,
@@ -30,6 +31,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .log import CheckpointLog, Pruned
     from .reader import (
         LazyComponent,
         LazyTensor,
@@ -45,10 +47,12 @@ __version__ = "0.1.0"
 
 # Imported at first use: a cold worker should not pay for what it does not touch.
 _LAZY = {
+    "CheckpointLog": "log",
     "Identity": "stores",
     "LazyComponent": "reader",
     "LazyTensor": "reader",
     "Limits": "stores",
+    "Pruned": "log",
     "Reader": "reader",
     "Stats": "stores",
     "TensorMetadata": "reader",
@@ -61,6 +65,7 @@ _LAZY = {
 
 __all__ = [
     "AccessDeniedError",
+    "CheckpointLog",
     "ClosedError",
     "ConcurrentWriteError",
     "DigestError",
@@ -75,8 +80,10 @@ __all__ = [
     "MissingDependencyError",
     "NotFoundError",
     "ObjectChangedError",
+    "Pruned",
     "Reader",
     "Stats",
+    "StepExistsError",
     "StoreError",
     "StoreTimeoutError",
     "TensorMetadata",

@@ -18,6 +18,7 @@ Each also derives from the builtin that people already catch::
         ├── StoreTimeoutError (TimeoutError)
         ├── ObjectChangedError                replaced since it was opened
         └── ConcurrentWriteError              a rival published first; nothing of ours was
+            └── StepExistsError (FileExistsError)  the log has this step already
 
 Messages never carry credentials: URLs are shown without user info and query, and the text of
 errors that come from other libraries is scrubbed.
@@ -175,3 +176,7 @@ class ObjectChangedError(StoreError):
 
 class ConcurrentWriteError(StoreError):
     """Another writer published first; nothing of this writer became visible."""
+
+
+class StepExistsError(ConcurrentWriteError, FileExistsError):
+    """A checkpoint log has a step of this number; it stays as it is."""

@@ -127,7 +127,7 @@ def test_signatures_of_methods(name: str) -> None:
             assert parameters_of(stated) == parameters_in_code(there), f"{name}.{member}"
 
 
-@pytest.mark.parametrize("name", ["Limits", "Reader", "Writer", "append", "open"])
+@pytest.mark.parametrize("name", ["CheckpointLog", "Limits", "Reader", "Writer", "append", "open"])
 def test_signatures(name: str) -> None:
     stated = SECTIONS[name].signature
     assert stated is not None

@@ -99,10 +99,22 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Identity of another file that holds blobs of this model (version 2)."""
+    """Identity of another file that holds blobs of this model (version 2).
+
+    Attributes
+    ----------
+    size : int
+        In bytes.
+    digest : str
+        Of the whole file.
+    file : str or None
+        Its name in the folder of the manifest's own file, where that is not the one that follows
+        from the shard's name.
+    """
 
     size: int
     digest: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)

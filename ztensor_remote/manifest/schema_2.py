@@ -15,6 +15,7 @@ from .model import RAW, Component, Manifest, Shard, Tensor
 
 MIN_FILE = 48
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]+")
 
 
@@ -60,7 +61,13 @@ def _shard(name: str, value: Any) -> Shard:
     size = get_uint(require(fields, "size", what), f"size of {what}")
     if size < MIN_FILE:
         reject(f"{what} has {size} bytes; the smallest file has {MIN_FILE}")
-    return Shard(size, _digest(require(fields, "digest", what)))
+    return Shard(size, _digest(require(fields, "digest", what)), _file_name(fields.get("file")))
+
+
+def _file_name(value: Any) -> str | None:
+    """Return our extension of the table, or None where somebody else means something by the key."""
+    is_name = isinstance(value, str) and _FILE_NAME.fullmatch(value)
+    return value if is_name else None
 
 
 def _digest(value: Any) -> str:
@@ -138,11 +145,13 @@ def encode_manifest(manifest: Manifest) -> bytes:
     if manifest.attributes:
         root["attributes"] = dict(manifest.attributes)
     if manifest.shards:
-        root["shards"] = {
-            name: {"size": shard.size, "digest": shard.digest}
-            for name, shard in manifest.shards.items()
-        }
+        root["shards"] = {name: _shard_fields(shard) for name, shard in manifest.shards.items()}
     return encode(root, sort_keys=True)
+
+
+def _shard_fields(shard: Shard) -> dict[str, Any]:
+    named = {} if shard.file is None else {"file": shard.file}
+    return {"size": shard.size, "digest": shard.digest, **named}
 
 
 def _object_fields(tensor: Tensor) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import copy
+from functools import partial
 from typing import Self
 
 from ..codecs import check_digest, decode_maybe_seekable, decode_seekable, is_checkable
-from ..errors import ClosedError
+from ..errors import ClosedError, ZTensorError
 from ..manifest import ZSTD_SEEKABLE, Component, Manifest
 from ..manifest.validate import check_alignment
-from ..stores import Limits, Location, Runs, Source, Stats, copy_out, fetch
+from ..stores import Limits, Location, Runs, Source, Stats, copy_out, fetch, run_all
 from .loading import Loading, Progress, swap_bytes
 from .opening import open_shard
 from .want import Want
@@ -55,13 +57,30 @@ class Blobs:
             return self.source
         with self._lock:
             if part.shard not in self._shards:
-                name = f"{self.location.stem}-{part.shard}.zt"
-                self._shards[part.shard] = open_shard(
-                    self.location.sibling(name),
-                    size=self.manifest.shards[part.shard].size,
-                    limits=self.limits,
-                )
+                self._shards[part.shard] = self._open_shard(part.shard)
             return self._shards[part.shard]
+
+    def _open_shard(self, name: str) -> Source:
+        shard = self.manifest.shards[name]
+        file = shard.file or f"{self.location.stem}-{name}.zt"
+        return open_shard(self.location.sibling(file), size=shard.size, limits=self.limits)
+
+    def open_shards(self, parts: Iterable[Component]) -> None:
+        """Open the shards that hold these parts side by side, where there are several.
+
+        One that can't be opened is told of when its bytes are asked for.
+        """
+        self.check_open()
+        with self._lock:
+            names = {part.shard for part in parts if part.shard} - self._shards.keys()
+            if len(names) > 1:
+                found = run_all(partial(self._opened_shard, name) for name in sorted(names))
+                self._shards.update(source for source in found if source is not None)
+
+    def _opened_shard(self, name: str) -> tuple[str, Source] | None:
+        with suppress(ZTensorError):
+            return name, self._open_shard(name)
+        return None
 
     @property
     def stats(self) -> Stats:

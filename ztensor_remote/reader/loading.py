@@ -53,6 +53,7 @@ class Loading:
         """
         by_source: dict[Source, list[Want]] = defaultdict(list)
         here: list[Want] = []
+        self._blobs.open_shards(want.part for want in wants)
         for want in wants:
             with _located(want):
                 self._check(want)

@@ -4,6 +4,7 @@ Nothing here knows what the bytes mean.
 """
 
 from .execute import Fetch, run_all
+from .folder import Entry, Folder
 from .limits import Limits
 from .local import MappedSource, copy_out
 from .location import Location, locate
@@ -15,7 +16,9 @@ from .transfer import fetch, fetches_of, plan_for, transfer
 from .upload_generic import MemorySink
 
 __all__ = [
+    "Entry",
     "Fetch",
+    "Folder",
     "Identity",
     "Limits",
     "Location",

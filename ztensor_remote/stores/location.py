@@ -58,6 +58,11 @@ class Location:
             path = posixpath.join(posixpath.dirname(self.path), name)
         return Location(path, self.storage_options, self.fs)
 
+    def child(self, name: str) -> Location:
+        """Return the location of a file in the folder that this is the location of."""
+        joint = "" if self.path.endswith(("/", os.sep)) else "/"
+        return Location(f"{self.path}{joint}{name}", self.storage_options, self.fs)
+
     @property
     def server(self) -> str:
         """A name for whoever answers requests for it; it tells nothing secret."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..errors import InvalidInputError
+from ..errors import InvalidInputError, located
 from ..manifest.dtypes import dtype_named
 from ..reader.sparse import COO, CSR
 from .assembly import DEFAULT, Assembly, Options
-from .elements import dtype_name, elements_of, is_torch
+from .elements import Elements, dtype_name, elements_of, is_torch
 from .part import TensorPart
 from .rules import Checksum, WritableVersion
 from .sparse import coo_of, csr_of
@@ -54,17 +54,18 @@ class Adders:
         ------
         DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
         """
-        options = Options(compress, checksum, attributes)
-        layout = str(getattr(tensor, "layout", "")) if is_torch(tensor) else ""
-        if layout == "torch.sparse_coo" or getattr(tensor, "format", None) == "coo":
-            coo = coo_of(tensor, None, None, unique=self.version == "2")
-            self._add_coo(name, coo, options)
-        elif layout == "torch.sparse_csr" or hasattr(tensor, "tocsr"):
-            csr = csr_of(tensor, None, None, None, sorted_rows=self.version == "2")
-            self._add_csr(name, csr, options)
-        else:
-            elements = elements_of(tensor)
-            self._file.add(name, elements.shape, "dense", {"data": elements}, options)
+        with located(url=self._file.url, tensor=name):
+            options = Options(compress, checksum, attributes)
+            layout = str(getattr(tensor, "layout", "")) if is_torch(tensor) else ""
+            if layout == "torch.sparse_coo" or getattr(tensor, "format", None) == "coo":
+                coo = coo_of(tensor, None, None, unique=self.version == "2")
+                self._add_coo(name, coo, options)
+            elif layout == "torch.sparse_csr" or hasattr(tensor, "tocsr"):
+                csr = csr_of(tensor, None, None, None, sorted_rows=self.version == "2")
+                self._add_csr(name, csr, options)
+            else:
+                elements = elements_of(tensor)
+                self._file.add(name, elements.shape, "dense", {"data": elements}, options)
 
     def add_sparse_csr(
         self,
@@ -94,12 +95,13 @@ class Adders:
         ------
         DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
         """
-        matrix = csr_of(values, indices, indptr, shape, sorted_rows=self.version == "2")
-        self._add_csr(name, matrix, Options(compress, checksum, attributes))
+        with located(url=self._file.url, tensor=name):
+            matrix = csr_of(values, indices, indptr, shape, sorted_rows=self.version == "2")
+            self._add_csr(name, matrix, Options(compress, checksum, attributes))
 
     def _add_csr(self, name: str, matrix: CSR, options: Options) -> None:
         arrays = {"values": matrix.values, "indices": matrix.indices, "indptr": matrix.indptr}
-        elements = {role: elements_of(array) for role, array in arrays.items()}
+        elements = self._elements(name, arrays)
         self._file.add(name, matrix.shape, self._file.rules.csr, elements, options)
 
     def add_sparse_coo(
@@ -127,12 +129,13 @@ class Adders:
         ------
         DuplicateNameError, InvalidInputError, UnsupportedError, StoreError
         """
-        tensor = coo_of(values, indices, shape, unique=self.version == "2")
-        self._add_coo(name, tensor, Options(compress, checksum, attributes))
+        with located(url=self._file.url, tensor=name):
+            tensor = coo_of(values, indices, shape, unique=self.version == "2")
+            self._add_coo(name, tensor, Options(compress, checksum, attributes))
 
     def _add_coo(self, name: str, tensor: COO, options: Options) -> None:
         arrays = {"values": tensor.values, "coords": tensor.coords.reshape(-1)}
-        elements = {role: elements_of(array) for role, array in arrays.items()}
+        elements = self._elements(name, arrays)
         self._file.add(name, tensor.shape, self._file.rules.coo, elements, options)
 
     def add_quantized_group(
@@ -185,12 +188,14 @@ class Adders:
                     tensor=name,
                 )
         codes = "data" if self.version == "2" else "packed_weight"
-        arrays = {codes: packed_weight, "scales": scales, "zeros": zeros}
+        arrays = {codes: packed_weight, "scales": scales}
+        if zeros is not None:
+            arrays["zeros"] = zeros
         self._file.add(
             name,
             shape,
             self._file.rules.quantized,
-            {role: elements_of(array) for role, array in arrays.items() if array is not None},
+            self._elements(name, arrays),
             Options(compress, checksum, stated),
         )
 
@@ -226,9 +231,16 @@ class Adders:
             name,
             shape,
             format,
-            {role: elements_of(array) for role, array in components.items()},
+            self._elements(name, components),
             Options(compress, checksum, attributes),
         )
+
+    def _elements(self, name: str, arrays: Mapping[str, Any]) -> dict[str, Elements]:
+        elements = {}
+        for role, array in arrays.items():
+            with located(url=self._file.url, tensor=name, component=role):
+                elements[role] = elements_of(array)
+        return elements
 
     def stream_tensor(
         self,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..container import Footer, build_footer
 from ..errors import ClosedError, DuplicateNameError, InvalidInputError, located
-from ..manifest import Component, Manifest, Tensor, encode_manifest, manifest_hash
+from ..manifest import Component, Manifest, Shard, Tensor, encode_manifest, manifest_hash
 from ..manifest.dtypes import DType
 from ..manifest.fields import MAX_RANK, MAX_U64
 from ..stores import Sink
@@ -76,7 +76,7 @@ class Assembly:
         self.url = sink.url
         self.tensors: dict[str, Tensor] = dict(base.tensors) if base else {}
         self._output = Output(sink, offset)
-        self._shards = base.shards if base else {}
+        self._shards: Mapping[str, Shard] = base.shards if base else {}
         self._canonical = canonical
         self._shared = SharedBlobs(rules) if dedup or canonical else None
         self._part: TensorPart | None = None
@@ -119,7 +119,8 @@ class Assembly:
         self._check_storable(name, sizes, "dense", {"data": (element, blob_size)}, options)
         level, checksum = self._encoding(options, element)
         with self._failing_for_good():
-            blob = BlobWriter(self._output, self.rules, element, level=level, checksum=checksum)
+            output = self._output_of(blob_size)
+            blob = BlobWriter(output, self.rules, element, level=level, checksum=checksum)
             self._part = TensorPart(
                 name, sizes, element, blob, hash_content=self._shared is not None
             )
@@ -137,15 +138,18 @@ class Assembly:
             shared = self._shared.find(content, level, checksum, elements.element)
             if shared is not None:
                 return shared
-        blob = BlobWriter(
-            self._output, self.rules, elements.element, level=level, checksum=checksum
-        )
+        output = self._output_of(elements.nbytes)
+        blob = BlobWriter(output, self.rules, elements.element, level=level, checksum=checksum)
         for chunk in elements.chunks():
             blob.write(chunk)
         component = blob.finish()
         if self._shared and content:
             self._shared.keep(content, level, checksum, component)
         return component
+
+    def _output_of(self, nbytes: int) -> Output:
+        """Return what a blob of so many decoded bytes is written to."""
+        return self._output
 
     def _keep_streamed(
         self, part: TensorPart, component: Component, level: int | None, checksum: Checksum | None

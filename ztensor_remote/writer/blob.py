@@ -20,11 +20,14 @@ class Output:
     sink : Sink
     offset : int
         Bytes that are in the file already.
+    shard : str, optional
+        Name by which the manifest refers to the file; None for the manifest's own.
     """
 
-    def __init__(self, sink: Sink, offset: int) -> None:
+    def __init__(self, sink: Sink, offset: int, shard: str | None = None) -> None:
         self.sink = sink
         self.offset = offset
+        self.shard = shard
         self._aborted = False
 
     def write(self, data: Bytes) -> None:
@@ -113,4 +116,5 @@ class BlobWriter:
             encoding=RAW if self._encoder is None else self._rules.zstd,
             decoded_length=None if self._encoder is None else self.decoded,
             digest=None if self._hasher is None else self._hasher.text(),
+            shard=self._output.shard,
         )

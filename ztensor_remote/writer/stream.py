@@ -71,13 +71,11 @@ class Writer(Adders):
     ) -> None:
         if mode not in ("w", "a"):
             raise InvalidInputError(f"mode {mode!r}: use 'w' for a new file, 'a' to add to one")
-        self._place = locate(location, storage_options=storage_options, fs=fs)
+        place = locate(location, storage_options=storage_options, fs=fs)
         options = Options(compress, checksum)
         if mode == "a":
             _check_appendable(canonical, retries)
-            self._file: Assembly = Appending(
-                self._place, version, options, dedup=dedup, retries=retries
-            )
+            self._file: Assembly = Appending(place, version, options, dedup=dedup, retries=retries)
             return
         rules = rules_of(version or "1.2")
         if retries:
@@ -87,8 +85,14 @@ class Writer(Adders):
                 "canonical files are version 2, not compressed, with xxh3 digests: "
                 "Writer(..., version='2', canonical=True)"
             )
-        sink = open_sink(self._place)
+        sink = open_sink(place)
         self._file = Assembly(sink, rules, options, dedup=dedup, canonical=canonical)
+
+    @classmethod
+    def _of(cls, file: Assembly) -> Self:
+        writer = cls.__new__(cls)
+        writer._file = file
+        return writer
 
     @property
     def url(self) -> str:

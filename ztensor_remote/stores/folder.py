@@ -1,0 +1,162 @@
+"""A folder of objects that are listed, created once and deleted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from ..errors import ConcurrentWriteError, NotFoundError
+from ..types import Bytes
+from .execute import run_all
+from .failures import guarded, retried
+from .location import Location
+from .open import open_sink
+
+_EXCLUSIVE = frozenset(("GCSFileSystem", "AzureBlobFileSystem", "MemoryFileSystem"))
+_PROBED = frozenset(("S3FileSystem",))
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+
+_probed: dict[str, bool] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object in a folder.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        In bytes.
+    modified : float or None
+        Seconds since the epoch, where the listing tells.
+    """
+
+    name: str
+    size: int
+    modified: float | None
+
+
+class Folder:
+    """A folder on any filesystem; one that does not exist is empty.
+
+    Parameters
+    ----------
+    location : Location
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self.url = location.url
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what is in it by name, as it is now."""
+        try:
+            found = retried(self._list, url=self.url, doing="list it")
+        except NotFoundError:
+            return {}
+        entries = (_entry(info) for info in found if info["type"] == "file")
+        return {entry.name: entry for entry in entries}
+
+    def _list(self) -> list[dict[str, Any]]:
+        fs, path = self.location.resolve()
+        fs.invalidate_cache(path)
+        found: list[dict[str, Any]] = fs.ls(path, detail=True)
+        return found
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an object of this name now."""
+        location = self.location.child(name)
+
+        def look() -> bool:
+            fs, path = location.resolve()
+            fs.invalidate_cache(fs._parent(path))
+            return bool(fs.exists(path))
+
+        return retried(look, url=location.url, doing="look for it")
+
+    def create(self, name: str, data: Bytes) -> None:
+        """Store a new object.
+
+        Raises
+        ------
+        ConcurrentWriteError
+            There is one of this name; it stays as it is.
+        StoreError
+        """
+        self._put(name, data, create=True)
+
+    def replace(self, name: str, data: Bytes) -> None:
+        """Store an object over whatever has its name."""
+        self._put(name, data, create=False)
+
+    def _put(self, name: str, data: Bytes, *, create: bool) -> None:
+        sink = open_sink(self.location.child(name), create=create)
+        try:
+            sink.write(data)
+            sink.commit()
+        except BaseException:
+            sink.abort()
+            raise
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete objects; those that are gone already don't matter."""
+        run_all([partial(self._delete, name) for name in names])
+
+    def _delete(self, name: str) -> None:
+        location = self.location.child(name)
+        fs, path = location.resolve()
+        with suppress(NotFoundError):
+            guarded(lambda: fs.rm_file(path), url=location.url, doing="delete it")
+
+    def make(self) -> None:
+        """Make the folder, where a filesystem wants that."""
+        if self.location.is_local:
+            fs, path = self.location.resolve()
+            guarded(lambda: fs.makedirs(path, exist_ok=True), url=self.url, doing="make it")
+
+    def is_exclusive(self) -> bool:
+        """Whether `create` succeeds for one alone, however many try at once.
+
+        Servers that speak S3 are asked, once a process: some accept conditions and ignore them.
+        """
+        if self.location.is_local:
+            return True
+        fs, _ = self.location.resolve()
+        kinds = {kind.__name__ for kind in type(fs).__mro__}
+        if kinds & _EXCLUSIVE:
+            return True
+        if not kinds & _PROBED:
+            return False
+        server = self.location.server
+        if server not in _probed:
+            _probed[server] = self._refuses_a_second()
+        return _probed[server]
+
+    def _refuses_a_second(self) -> bool:
+        name = f".ztensor-probe-{secrets.token_hex(8)}"
+        self.create(name, b"first")
+        try:
+            self.create(name, b"second")
+        except ConcurrentWriteError:
+            return True
+        finally:
+            self.delete([name])
+        return False
+
+
+def _entry(info: dict[str, Any]) -> Entry:
+    name = info["name"].rstrip("/").replace("\\", "/").rpartition("/")[2]
+    times = (info[key] for key in _TIMES if info.get(key) is not None)
+    return Entry(name, int(info["size"] or 0), _seconds(next(times, None)))
+
+
+def _seconds(time: Any) -> float | None:
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    return time.timestamp() if isinstance(time, datetime) else time
