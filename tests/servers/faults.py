@@ -12,6 +12,7 @@ class Status:
 
     code: int
     body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,53 @@ class CorruptByte:
     at: int
 
 
-Fault: TypeAlias = Status | Delay | Full | DropResponse | CutResponse | ShortBody | CorruptByte
+@dataclass(frozen=True)
+class Reset:
+    """Reset the connection after this many bytes of the body."""
+
+    after_bytes: int
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Send nothing more after this many bytes of the body, and keep the connection."""
+
+    after_bytes: int
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Drip:
+    """Send the body byte by byte, with a pause after each."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Headers:
+    """Send these headers instead of the server's."""
+
+    changed: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """Send the body in chunks, and these bytes after it."""
+
+    surplus: bytes = b""
+
+
+Fault: TypeAlias = (
+    Status
+    | Delay
+    | Full
+    | DropResponse
+    | CutResponse
+    | ShortBody
+    | CorruptByte
+    | Reset
+    | Stall
+    | Drip
+    | Headers
+    | Chunked
+)

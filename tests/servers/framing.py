@@ -43,6 +43,13 @@ def first(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
         size -= len(block)
 
 
+def single(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes one by one."""
+    for block in blocks:
+        for position in range(len(block)):
+            yield block[position : position + 1]
+
+
 def all_but_last(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Yield everything but the last ``size`` bytes."""
     held = b""

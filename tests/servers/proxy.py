@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from itertools import chain
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .faults import CorruptByte, CutResponse, Delay, DropResponse, Fault, Full, ShortBody, Status
-from .framing import all_but_last, first, inverted, read_answer, read_chunked, read_sized
+from .faults import (
+    Chunked,
+    CorruptByte,
+    CutResponse,
+    Delay,
+    Drip,
+    DropResponse,
+    Fault,
+    Full,
+    Headers,
+    Reset,
+    ShortBody,
+    Stall,
+    Status,
+)
+from .framing import all_but_last, first, inverted, read_answer, read_chunked, read_sized, single
 from .listener import Handler, Listener
 
 # About one connection, not about the exchange: each side has its own.
 CONNECTION_HEADERS = frozenset({"connection", "keep-alive", "expect", "transfer-encoding"})
 # Azure's clients have one of their own.
 RANGE_HEADERS = frozenset({"range", "x-ms-range"})
+# Linger, for no time: closing such a socket resets the connection.
+AT_ONCE = struct.pack("ii", 1, 0)
 
 
 @dataclass
@@ -111,6 +130,13 @@ class Proxy(Listener):
             self._requests.append(request)
             return self.fault(request)
 
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        """End a connection, without a goodbye where it is to be reset."""
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == AT_ONCE:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
 
 def _no_fault(request: Request) -> None:
     return None
@@ -165,6 +191,8 @@ class _Connection(Handler):
     def _answer_alone(self, request: Request, fault: Status) -> None:
         request.status = fault.code
         self.send_response(fault.code)
+        for name, value in fault.headers:
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(fault.body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -203,7 +231,9 @@ class _Connection(Handler):
 
     def _answer(self, request: Request, response: HTTPResponse, fault: Fault | None) -> None:
         has_body = self.command != "HEAD" and response.status not in (204, 304)
-        chunked = has_body and (response.chunked or response.length is None)
+        chunked = has_body and (
+            response.chunked or response.length is None or isinstance(fault, Chunked)
+        )
         headers = [
             item for item in response.getheaders() if item[0].lower() not in CONNECTION_HEADERS
         ]
@@ -221,7 +251,13 @@ class _Connection(Handler):
             # Counted first: whoever has received the bytes finds them counted.
             request.response_bytes += len(block)
             self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
-        if isinstance(fault, CutResponse):
+            if isinstance(fault, Drip):
+                self.server.pause(fault.seconds)
+        if isinstance(fault, Stall):
+            self.server.pause(fault.seconds)
+        if isinstance(fault, Reset):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        if isinstance(fault, CutResponse | Reset | Stall):
             self.close_connection = True
         elif chunked:
             self.wfile.write(b"0\r\n\r\n")
@@ -231,8 +267,17 @@ def _spoiled(
     headers: list[tuple[str, str]], blocks: Iterator[bytes], fault: Fault | None
 ) -> tuple[list[tuple[str, str]], Iterator[bytes]]:
     match fault:
-        case CutResponse(after_bytes):
+        case CutResponse(after_bytes) | Reset(after_bytes) | Stall(after_bytes):
             return headers, first(blocks, after_bytes)
+        case Drip():
+            return headers, single(blocks)
+        case Headers(changed):
+            names = {name.lower() for name, _ in changed}
+            kept = [item for item in headers if item[0].lower() not in names]
+            return [*kept, *changed], blocks
+        case Chunked(surplus):
+            kept = [item for item in headers if item[0].lower() != "content-length"]
+            return kept, chain(blocks, [surplus] if surplus else [])
         case ShortBody(n):
             shorter = [(name, _shortened(name.lower(), value, n)) for name, value in headers]
             return shorter, all_but_last(blocks, n)

@@ -20,12 +20,17 @@ import pytest
 from tests.conftest import Recording
 from tests.servers.endpoint import StoreEndpoint
 from tests.servers.faults import (
+    Chunked,
     CorruptByte,
     CutResponse,
     Delay,
+    Drip,
     DropResponse,
     Full,
+    Headers,
+    Reset,
     ShortBody,
+    Stall,
     Status,
 )
 from tests.servers.gcs import GcsEndpoint
@@ -329,6 +334,37 @@ class TestProxy:
             get(url)
         assert (caught.value.partial, caught.value.expected) == (b"0123", 6)
         assert proxy.response_bytes == 4
+
+    def test_reset(self, proxied: tuple[str, Proxy]) -> None:
+        url, proxy = proxied
+        proxy.fault = lambda request: Reset(4)
+        with pytest.raises(ConnectionResetError):
+            get(url)
+
+    def test_stall(self, proxied: tuple[str, Proxy]) -> None:
+        url, proxy = proxied
+        proxy.fault = lambda request: Stall(4, seconds=0.1)
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            get(url)
+        assert caught.value.partial == TEXT[:4]
+
+    def test_drip(self, proxied: tuple[str, Proxy]) -> None:
+        url, proxy = proxied
+        proxy.fault = lambda request: Drip(0.001)
+        assert get(url)[::2] == (200, TEXT)
+
+    def test_headers(self, proxied: tuple[str, Proxy]) -> None:
+        url, proxy = proxied
+        proxy.fault = lambda request: Headers((("etag", '"other"'), ("X-New", "new")))
+        status, headers, body = get(url)
+        assert (status, headers["etag"], headers["x-new"], body) == (200, '"other"', "new", TEXT)
+
+    def test_chunked(self, proxied: tuple[str, Proxy]) -> None:
+        url, proxy = proxied
+        proxy.fault = lambda request: Chunked(b"more")
+        status, headers, body = get(url)
+        assert (status, headers["transfer-encoding"], body) == (200, "chunked", TEXT + b"more")
+        assert "content-length" not in headers
 
     def test_short_body(self, proxied: tuple[str, Proxy]) -> None:
         url, proxy = proxied

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,6 +66,10 @@ def backend_of(
                 return MemoryBackend()
             case "http":
                 return HttpBackend(tmp_path, request.getfixturevalue("http_server"))
+            case "s3fs":  # moto, with an option that is s3fs's alone
+                named = request.getfixturevalue("moto")
+                endpoint = replace(named, response_checksum_validation="when_required")
+                return StoreBackend(endpoint, *shared_bucket(endpoint))
             case _:
                 endpoint = request.getfixturevalue(name)
                 return StoreBackend(endpoint, *shared_bucket(endpoint))

@@ -37,6 +37,7 @@ def read(source: Source, limits: Limits = HEDGED) -> bytes:
     return bytes(memory)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_the_second_request_overtakes_the_first(opened: Opened) -> None:
     source, proxy = opened
 

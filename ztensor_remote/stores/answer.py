@@ -65,6 +65,20 @@ class RangeNotSatisfiable(Exception):
     """The store has no bytes in the range that was asked for (HTTP 416)."""
 
 
+def check_encoding(name: str | None) -> None:
+    """Refuse a body that was compressed on its way: ranges of it are of other bytes.
+
+    Raises
+    ------
+    StoreError
+    """
+    if (name or "identity").lower() != "identity":
+        raise StoreError(
+            f"the server sends the object with Content-Encoding: {name}, so its ranges are of "
+            "other bytes; turn that off at the server, or download the object first"
+        )
+
+
 def parse_content_range(text: str) -> tuple[int, int, int]:
     """Return first byte, last byte and total size."""
     found = _CONTENT_RANGE.fullmatch(text.strip())

@@ -6,6 +6,7 @@ import io
 import time
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -16,10 +17,12 @@ from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 from ..errors import ObjectChangedError
 from ..types import Bytes
 from .answer import Answer, RangeNotSatisfiable, Receive, parse_content_range
+from .control import Control
+from .event_loop import run
 from .failures import retried, status_of
 from .limits import Limits
 from .location import Location
-from .remote import RemoteSource, run
+from .remote import RemoteSource
 from .scatter import Scatter
 from .source import Identity
 from .target import NoTarget, Target
@@ -52,16 +55,18 @@ class AzureSource(RemoteSource):
 
     def open_tail(self, window: int) -> memoryview:
         """Fetch the last `window` bytes (or all), once the size is known: Azure has no suffixes."""
+        control = Control(self.limits.deadline)
         try:
-            return self._open_tail(window)
+            return self._open_tail(window, control)
         except ObjectChangedError:  # between the two requests
-            return self._open_tail(window)
+            return self._open_tail(window, control)
 
-    def _open_tail(self, window: int) -> memoryview:
+    def _open_tail(self, window: int, control: Control) -> memoryview:
         head, answer = retried(
-            lambda: self._collect(f"bytes=0-{_SOME - 1}", limit=_SOME),
+            lambda: self._collect(f"bytes=0-{_SOME - 1}", limit=_SOME, control=control),
             url=self.url,
             doing="read the beginning of it",
+            pause=control.pause,
         )
         if answer is None:
             self.identity = Identity(0)
@@ -71,7 +76,7 @@ class AzureSource(RemoteSource):
         if size == len(head):
             return head[max(0, size - window) :]
         tail = memoryview(bytearray(min(size, window)))
-        self.read_into(size - len(tail), tail)
+        self.read_into(size - len(tail), tail, control=control)
         return tail
 
     def sign(self, pin: Identity | None) -> Target:
@@ -99,18 +104,21 @@ class AzureSource(RemoteSource):
                 expires=time.monotonic() + valid / 2,
             )
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def get(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Send one Get Blob, more for a large range."""
         first, _, last = range_header.removeprefix("bytes=").partition("-")
         offset = int(first)
         try:
-            run(self._fs, self._get, offset, int(last) + 1 - offset, receive, pin)
+            length = int(last) + 1 - offset
+            self.run(self._fs, partial(self._get, offset, length, pin), receive, control)
         except Exception as error:
             if status_of(error) == 416:
                 raise RangeNotSatisfiable from None
             raise
 
-    async def _get(self, offset: int, length: int, receive: Receive, pin: Identity | None) -> None:
+    async def _get(self, offset: int, length: int, pin: Identity | None, receive: Receive) -> None:
         answers: list[Any] = []
         async with blob_client(self._fs, self._path) as client:
             stream = await client.download_blob(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import os
-import select
+import selectors
 import socket
 import threading
 import time
@@ -26,6 +26,11 @@ _LONGEST_IDLE = 30.0
 _LONGEST_CONNECT = 10.0
 """Seconds."""
 
+# Windows has no poll; and what select can do ends with descriptor 1023.
+_Selector: type[selectors.BaseSelector] = getattr(
+    selectors, "PollSelector", selectors.SelectSelector
+)
+
 
 class Connections:
     """The open connections of this process that nobody uses at the moment."""
@@ -35,8 +40,10 @@ class Connections:
         self._idle: dict[Origin, list[tuple[HTTPConnection, float]]] = defaultdict(list)
 
     @contextmanager
-    def use(self, origin: Origin, *, timeout: float, control: Control) -> Iterator[HTTPConnection]:
-        """Lend a connection; it is kept for the next user if the block ends well.
+    def use(
+        self, origin: Origin, *, timeout: float, control: Control
+    ) -> Iterator[tuple[HTTPConnection, socket.socket]]:
+        """Lend a connection and its socket; they are kept for the next if the block ends well.
 
         Parameters
         ----------
@@ -47,7 +54,7 @@ class Connections:
         try:
             sock = _connected(connection, control.remaining(timeout))
             with control.breaking(lambda: _shut(sock)):
-                yield connection
+                yield connection, sock
         except BaseException:
             connection.close()
             raise
@@ -89,7 +96,7 @@ def _new(origin: Origin) -> HTTPConnection:
         proxy = urlsplit(origin.proxy)
         assert proxy.hostname is not None
         host, port = proxy.hostname, proxy.port or 80
-        headers = _proxy_headers(proxy.username, proxy.password)
+        headers = proxy_headers(origin.proxy)
     if origin.scheme == "http":
         return HTTPConnection(host, port)
     connection = HTTPSConnection(host, port, context=origin.tls)
@@ -98,10 +105,12 @@ def _new(origin: Origin) -> HTTPConnection:
     return connection
 
 
-def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
-    if user is None:
+def proxy_headers(proxy: str) -> dict[str, str]:
+    """Return what the user and the password in a proxy's URL stand for."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
         return {}
-    credentials = f"{unquote(user)}:{unquote(password or '')}".encode()
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
     return {"Proxy-Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
 
 
@@ -118,9 +127,9 @@ def _is_dropped(connection: HTTPConnection) -> bool:
     """Whether the server has closed an idle connection, or sent what nobody asked for."""
     if connection.sock is None:
         return True
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return bool(poll.poll(0))
+    with _Selector() as selector:
+        selector.register(connection.sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def _shut(sock: socket.socket) -> None:

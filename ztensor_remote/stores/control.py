@@ -52,6 +52,11 @@ class Control:
         for broken in breakers:
             broken()
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether there is a deadline."""
+        return self._end is not None
+
     def remaining(self, most: float) -> float:
         """Return how many seconds may still be waited for one thing, `most` at most."""
         if self._end is None:

@@ -6,7 +6,8 @@ import random
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import (
@@ -21,6 +22,7 @@ from ..errors import (
 ATTEMPTS = 5
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_LONGEST_WAIT = 60.0
 _PROGRESS = 256 << 10
 """Bytes."""
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
@@ -43,7 +45,10 @@ _PASSING = (
     "Reset",
     "ServiceRequestError",
     "ServiceResponseError",
+    "SSLEOFError",
+    "SSLZeroReturnError",
 )
+_LASTING = ("Certificate", "CertVerification")
 
 _Result = TypeVar("_Result")
 
@@ -82,7 +87,15 @@ def status_of(error: BaseException) -> int | None:
 
 
 class Transient(StoreError):
-    """A failure that may pass: the same request is worth sending again."""
+    """A failure that may pass: the same request is worth sending again.
+
+    Attributes
+    ----------
+    wait : float
+        Seconds that the server asked to wait for.
+    """
+
+    wait = 0.0
 
 
 class TransientTimeout(Transient, StoreTimeoutError):
@@ -116,15 +129,31 @@ def translate(error: BaseException, *, url: str, doing: str) -> ZTensorError:
         )
     if isinstance(error, TimeoutError):
         return TransientTimeout(f"can't {doing}: the store did not answer in time", url=url)
-    kind = Transient if status in _RETRIED or _may_pass(error) else StoreError
-    return kind(f"can't {doing}: {type(error).__name__}: {reason}", url=url)
+    message = f"can't {doing}: {type(error).__name__}: {reason}"
+    if status not in _RETRIED and not _may_pass(error):
+        return StoreError(message, url=url)
+    failure = Transient(message, url=url)
+    failure.wait = _retry_after(error)
+    return failure
+
+
+def _retry_after(error: BaseException) -> float:
+    """Return the seconds that the server asks to wait for (RFC 9110 §10.2.3), 0 where it does not.
+
+    Dates are not read: they would compare two clocks.
+    """
+    headers: Any = getattr(error, "headers", None)
+    if headers is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+    text = headers.get("Retry-After") if hasattr(headers, "get") else None
+    return float(text) if text is not None and re.fullmatch(r"\d{1,9}", str(text)) else 0.0
 
 
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError | EOFError):
         return True
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
-    return any(word in names for word in _PASSING)
+    return any(word in names for word in _PASSING) and not any(word in names for word in _LASTING)
 
 
 def guarded(operation: Callable[[], _Result], *, url: str, doing: str) -> _Result:
@@ -169,7 +198,8 @@ def retried(
             failure.message += f" (tried {ATTEMPTS} times)"
             raise _final(failure)
         seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
-        (pause or time.sleep)(seconds)
+        seconds = max(seconds, min(failure.wait, _LONGEST_WAIT))
+        guarded(partial(pause or time.sleep, seconds), url=url, doing=doing)
 
 
 def _final(failure: ZTensorError) -> ZTensorError:

@@ -6,16 +6,18 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import ClientResponseError
 
 from .answer import RangeNotSatisfiable, Receive
+from .control import Control
 from .http import receive_body
 from .limits import Limits
 from .location import Location
-from .remote import RemoteSource, run
+from .remote import RemoteSource
 from .source import Identity
 from .target import NoTarget, Target
 from .tls import tls_context
@@ -53,11 +55,13 @@ class GCSSource(RemoteSource):
             version_header="x-goog-generation",
         )
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def get(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Send one GET, for the pinned generation where there is one."""
-        run(self._fs, self._get, range_header, receive, pin)
+        self.run(self._fs, partial(self._get, range_header, pin), receive, control)
 
-    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> None:
+    async def _get(self, range_header: str, pin: Identity | None, receive: Receive) -> None:
         url = self._fs.url(self._path, generation=pin and pin.version)
         # Objects stored with gzip would be unpacked on the way, and their ranges ignored.
         headers = {"Range": range_header, "Accept-Encoding": "identity"}

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import NotFoundError, UnsupportedError
 from .answer import Answer, Receive
+from .control import Control
 from .failures import retried
 from .limits import Limits
 from .location import Location
@@ -33,7 +34,9 @@ class GenericSource(RemoteSource):
         self.read_into(size - len(tail), tail)
         return tail
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def get(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Call ``cat_file`` for one range, by keyword: positions mean a version to some."""
         first, _, last = range_header.removeprefix("bytes=").partition("-")
         start, stop = int(first), int(last) + 1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from aiohttp import BasicAuth
 from fsspec.implementations.http import get_client
 
-from .answer import Answer, RangeNotSatisfiable, Receive, stated_length
+from .answer import Answer, RangeNotSatisfiable, Receive, check_encoding, stated_length
+from .control import Control
 from .limits import Limits
 from .location import Location
-from .remote import RemoteSource, run
+from .remote import RemoteSource
 from .source import Identity
 from .target import NoTarget, Target
 from .tls import as_context
@@ -43,11 +45,13 @@ class HTTPSource(RemoteSource):
             raise NoTarget(f"the filesystem was given {', '.join(unknown)}, which are for aiohttp")
         return Target(url, headers=headers, tls=tls, by_date=True, follow=True)
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def get(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Send one GET."""
-        run(self._fs, self._get, range_header, receive, pin)
+        self.run(self._fs, partial(self._get, range_header, pin), receive, control)
 
-    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> None:
+    async def _get(self, range_header: str, pin: Identity | None, receive: Receive) -> None:
         options = dict(self._fs.kwargs)
         headers = {**options.pop("headers", {}), "Range": range_header}
         # A range of a compressed body would be of other bytes than the ones we count.
@@ -79,6 +83,7 @@ async def receive_body(
     answer: Any, receive: Receive, *, etag: str | None, version: str | None
 ) -> None:
     """Stream the body into the memory that `receive` gives."""
+    check_encoding(answer.headers.get("Content-Encoding"))
     content_range = answer.headers.get("Content-Range")
     length = stated_length(answer.content_length, content_range)
     scatter = receive(Answer(length, content_range, etag, version))

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from http.client import HTTPConnection, HTTPResponse
+from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urljoin, urlsplit
 
-from .answer import Answer, RangeNotSatisfiable, Receive, stated_length
-from .connections import connections
+from .answer import Answer, RangeNotSatisfiable, Receive, check_encoding, stated_length
+from .connections import connections, proxy_headers
 from .control import Control
 from .scatter import Scatter
 from .source import Identity
@@ -26,19 +27,27 @@ _CHUNK = 1 << 20
 _MOST_HOPS = 5
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _REDIRECTED_FOR = 300.0
-_FRESH = 30.0
-"""Seconds: what was signed since can't have expired."""
 _LONGEST_REFUSAL = 16 << 10
 _CODE = re.compile(rb"<Code>(\w+)</Code>")
 _AGENT = "ztensor_remote"
+_OURS = frozenset(("range", "accept-encoding", "if-match"))
 
 
 class HTTPStatusError(Exception):
-    """The server answered with a status that is no success."""
+    """The server answered with a status that is no success.
 
-    def __init__(self, status: int, reason: str) -> None:
+    Parameters
+    ----------
+    status : int
+    reason : str
+    headers : email.message.Message, optional
+        Of the answer.
+    """
+
+    def __init__(self, status: int, reason: str, headers: Message | None = None) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
+        self.headers = headers
 
 
 class HTTPLane:
@@ -77,10 +86,14 @@ class HTTPLane:
             self._keep(pin, target)
         raise HTTPStatusError(310, "too many redirects")
 
-    def renew(self) -> bool:
-        """Sign anew from now on; return whether what was used can have been too old."""
+    def renew(self, since: float) -> bool:
+        """Sign anew from now on; return whether what was used was made before `since`.
+
+        Signatures, tokens and the addresses that redirects lead to are good for a while only, and
+        the server alone knows for how long.
+        """
         with self._lock:
-            is_old = any(time.monotonic() - since > _FRESH for _, since in self._made.values())
+            is_old = any(made < since for _, made in self._made.values())
             self._made.clear()
         return is_old
 
@@ -108,10 +121,11 @@ class HTTPLane:
         control: Control,
     ) -> Target | None:
         """Do one request; return where it has to be repeated, if it has to be."""
-        headers = {"User-Agent": _AGENT, **target.headers, "Range": range_header}
-        if target.conditional and pin and pin.etag and not pin.etag.startswith("W/"):
-            headers["If-Match"] = pin.etag
-        with connections().use(target.origin, timeout=self._timeout, control=control) as connection:
+        headers = _headers(target, range_header, pin)
+        with connections().use(target.origin, timeout=self._timeout, control=control) as (
+            connection,
+            sock,
+        ):
             sent = time.perf_counter()
             connection.request("GET", target.request_target, headers=headers)
             response = connection.getresponse()
@@ -119,10 +133,17 @@ class HTTPLane:
             location = response.getheader("Location")
             if target.follow and response.status in _REDIRECTS and location is not None:
                 _pass_over(connection, response)
-                return _moved(target, location)
+                return _moved(target, location, response.status)
             if response.status not in (200, 206):
                 raise _refusal(connection, response)
-            _receive(response, receive(_answer(target, response, waited)))
+            scatter = receive(_answer(target, response, waited))
+
+            def before_each() -> None:
+                if control.is_timed:
+                    sock.settimeout(control.remaining(self._timeout))
+
+            if not _receive(response, scatter, before_each):
+                connection.close()
             return None
 
 
@@ -130,9 +151,24 @@ def _version(pin: Identity | None) -> str | None:
     return None if pin is None else pin.version
 
 
-def _moved(target: Target, location: str) -> Target:
+def _headers(target: Target, range_header: str, pin: Identity | None) -> dict[str, str]:
+    """Return what to send; ranges and conditions are ours to choose, whatever the caller gave."""
+    given = {name: text for name, text in target.headers.items() if name.lower() not in _OURS}
+    headers = {"Range": range_header, "Accept-Encoding": "identity", **given}
+    if not any(name.lower() == "user-agent" for name in given):
+        headers["User-Agent"] = _AGENT
+    if target.conditional and pin and pin.etag and not pin.etag.startswith("W/"):
+        headers["If-Match"] = pin.etag
+    if target.proxy is not None and target.origin.scheme == "http":
+        headers |= proxy_headers(target.proxy)
+    return headers
+
+
+def _moved(target: Target, location: str, status: int) -> Target:
     """Return where to go on, without what is meant for this server alone."""
     url = urljoin(target.url, location)
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise HTTPStatusError(status, "redirected to what is no web server")
     is_elsewhere = urlsplit(url)[:2] != urlsplit(target.url)[:2]
     expires = time.monotonic() + _REDIRECTED_FOR
     return replace(
@@ -144,6 +180,8 @@ def _moved(target: Target, location: str) -> Target:
 
 
 def _answer(target: Target, response: HTTPResponse, waited: float) -> Answer:
+    if target.follow:
+        check_encoding(response.getheader("Content-Encoding"))
     content_range = response.getheader("Content-Range")
     etag = response.getheader("ETag")
     version = target.version_header and response.getheader(target.version_header)
@@ -158,13 +196,41 @@ def _answer(target: Target, response: HTTPResponse, waited: float) -> Answer:
     )
 
 
-def _receive(response: HTTPResponse, scatter: Scatter) -> None:
+def _receive(response: HTTPResponse, scatter: Scatter, before_each: Callable[[], None]) -> bool:
+    """Receive the body, each step as soon as anything is there.
+
+    Returns
+    -------
+    bool
+        Whether the connection can be used again.
+
+    Notes
+    -----
+    What has arrived counts even if the next step fails: the next request begins behind it. What
+    follows the announced bytes does not.
+    """
+    is_sized = response.length is not None
     while scatter.missing:
-        count = response.readinto(scatter.next(_CHUNK))
-        if not count:
-            return
-        scatter.advance(count)
-    response.read()  # nothing is left; the end of it frees the connection
+        before_each()
+        room = scatter.next(_CHUNK)
+        if is_sized:  # http.client's own readinto goes on until all of the memory is full
+            count = response.fp.readinto1(room)
+            if not count:
+                return False
+            scatter.advance(count)
+        elif data := response.read1(len(room)):
+            scatter.write(data)
+        else:
+            return False
+    if is_sized:
+        response.close()  # nothing is left: the connection is free
+        return True
+    if not response.chunked:
+        return False
+    try:
+        return not response.read1(1)
+    except (OSError, HTTPException):
+        return False
 
 
 def _refusal(connection: HTTPConnection, response: HTTPResponse) -> Exception:
@@ -173,7 +239,7 @@ def _refusal(connection: HTTPConnection, response: HTTPResponse) -> Exception:
     found = _CODE.search(_pass_over(connection, response))
     if status == 416:
         return RangeNotSatisfiable()
-    return HTTPStatusError(status, found[1].decode() if found else reason)
+    return HTTPStatusError(status, found[1].decode() if found else reason, response.headers)
 
 
 def _pass_over(connection: HTTPConnection, response: HTTPResponse) -> bytes:

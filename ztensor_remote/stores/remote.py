@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import ObjectChangedError, StoreError
 from .answer import IGNORES_RANGES, Answer, RangeNotSatisfiable, Receive
 from .control import Control
-from .failures import Transient, retried, status_of
+from .event_loop import run
+from .failures import Transient, retried, scrub, status_of
 from .lane import HTTPLane, HTTPStatusError
 from .limits import Limits
 from .link import link_to
@@ -21,8 +21,6 @@ from .source import Identity, Stats
 from .target import NoTarget, Target
 
 _REFUSALS = frozenset((301, 302, 303, 307, 308, 400, 401, 403, 405, 406, 501))
-
-_Result = TypeVar("_Result")
 
 
 class RemoteSource(ABC):
@@ -60,7 +58,9 @@ class RemoteSource(ABC):
         raise NoTarget("no plain requests are known for this filesystem")
 
     @abstractmethod
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def get(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Send one GET with this Range header through the filesystem's client.
 
         It is conditional on `pin` where the store allows it. Fewer bytes may come than the answer
@@ -73,12 +73,18 @@ class RemoteSource(ABC):
 
     def open_tail(self, window: int) -> memoryview:
         """Fetch the last `window` bytes (or all), and pin the version they came from."""
-        return retried(lambda: self._open_tail(window), url=self.url, doing="read the end of it")
+        control = Control(self.limits.deadline)
+        return retried(
+            lambda: self._open_tail(window, control),
+            url=self.url,
+            doing="read the end of it",
+            pause=control.pause,
+        )
 
-    def _open_tail(self, window: int) -> memoryview:
-        tail, answer = self._collect(f"bytes=-{window}", limit=window)
+    def _open_tail(self, window: int, control: Control) -> memoryview:
+        tail, answer = self._collect(f"bytes=-{window}", limit=window, control=control)
         if answer is None:  # the store refuses a suffix longer than the object
-            tail, answer = self._collect(f"bytes=0-{window - 1}", limit=window)
+            tail, answer = self._collect(f"bytes=0-{window - 1}", limit=window, control=control)
         if answer is None:
             self.identity = Identity(0)
             return memoryview(b"")
@@ -88,11 +94,12 @@ class RemoteSource(ABC):
         self.identity = answer.identity
         return tail
 
-    def _collect(self, range_header: str, *, limit: int) -> tuple[memoryview, Answer | None]:
+    def _collect(
+        self, range_header: str, *, limit: int, control: Control
+    ) -> tuple[memoryview, Answer | None]:
         """Fetch at most `limit` bytes of any version; None where there are no such bytes."""
         answer: Answer | None = None
         body = memoryview(b"")
-        control = Control(self.limits.deadline)
 
         def receive(stated: Answer) -> Scatter:
             nonlocal answer, body
@@ -137,6 +144,7 @@ class RemoteSource(ABC):
     ) -> None:
         """Send the request by the lane, or by the client where plain requests are refused."""
         reason = ""
+        begun = time.monotonic()
         while (lane := self._lane) is not None:
             try:
                 lane.get(range_header, receive, pin=pin, control=control)
@@ -146,16 +154,40 @@ class RemoteSource(ABC):
             except HTTPStatusError as error:
                 if error.status not in _REFUSALS:
                     raise
-                if not lane.renew():
-                    reason = f"the server refused a plain request ({error})"
+                if not lane.renew(begun):
+                    reason = f"the server refused a plain request ({scrub(str(error))})"
                     break
-        self.get(range_header, receive, pin=pin)
+        self.get(range_header, receive, pin=pin, control=control)
         if reason:  # the client was not refused
             self._leave_lane(reason)
 
     def _leave_lane(self, reason: str) -> None:
         self._lane = None
         self.stats.fallback = reason
+
+    def run(
+        self,
+        fs: Any,
+        call: Callable[[Receive], Coroutine[Any, Any, None]],
+        receive: Receive,
+        control: Control,
+    ) -> None:
+        """Run a call of the filesystem's client as `get` may last: while bytes come in time."""
+        scatter: Scatter | None = None
+
+        def watched(stated: Answer) -> Scatter:
+            nonlocal scatter
+            scatter = receive(stated)
+            return scatter
+
+        run(
+            fs,
+            call,
+            watched,
+            control=control,
+            timeout=self.limits.timeout,
+            progress=lambda: -1 if scatter is None else scatter.filled,
+        )
 
     def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
         """Fill the pieces, one after another, from one range of the pinned version.
@@ -173,6 +205,8 @@ class RemoteSource(ABC):
             return scatter
 
         def request() -> None:
+            if not scatter.missing:  # it failed after its last byte
+                return
             start = scatter.filled
             try:
                 self._get_all(
@@ -222,15 +256,3 @@ class RemoteSource(ABC):
 
     def close(self) -> None:  # noqa: B027 (not every store has something to close)
         """Do nothing: connections are shared."""
-
-
-def run(fs: Any, call: Callable[..., Coroutine[Any, Any, _Result]], *args: Any) -> _Result:
-    """Run a coroutine function on the filesystem's own event loop and wait for its result."""
-    from fsspec import asyn
-
-    if threading.current_thread() is asyn.iothread[0]:
-        raise StoreError("called from fsspec's event loop, which this call would have to wait for")
-    if fs.loop is None:
-        raise StoreError("the filesystem was made with asynchronous=True; give a synchronous one")
-    result: _Result = asyn.sync(fs.loop, call, *args)
-    return result

@@ -6,13 +6,16 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from .answer import Answer, RangeNotSatisfiable, Receive
+from .answer import Answer, RangeNotSatisfiable, Receive, stated_length
+from .control import Control
+from .event_loop import run
 from .failures import Exhausted, status_of
 from .limits import Limits
 from .location import Location
-from .remote import RemoteSource, run
+from .remote import RemoteSource
 from .source import Identity
 from .target import NoTarget, Target
 from .tls import tls_context
@@ -64,16 +67,18 @@ class S3Source(RemoteSource):
             version_header=VERSION_HEADER,
         )
 
-    def get(self, range_header: str, receive: Receive, *, pin: Identity | None) -> None:
+    def get(
+        self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
+    ) -> None:
         """Send one GetObject."""
         try:
-            run(self._fs, self._get, range_header, receive, pin)
+            self.run(self._fs, partial(self._get, range_header, pin), receive, control)
         except Exception as error:
             if status_of(error) == 416:
                 raise RangeNotSatisfiable from None
             raise
 
-    async def _get(self, range_header: str, receive: Receive, pin: Identity | None) -> None:
+    async def _get(self, range_header: str, pin: Identity | None, receive: Receive) -> None:
         conditions = {"IfMatch": pin.etag} if pin and pin.etag else {}
         # Only a version that the caller named: it takes a permission (s3:GetObjectVersion) that
         # many readers of the object do not have.
@@ -88,7 +93,7 @@ class S3Source(RemoteSource):
             **conditions,
         )
         stated = Answer(
-            answer["ContentLength"],
+            stated_length(answer.get("ContentLength"), answer.get("ContentRange")),
             answer.get("ContentRange"),
             answer.get("ETag"),
             _version(answer),

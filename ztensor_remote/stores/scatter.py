@@ -51,8 +51,8 @@ class Scatter:
             self._pieces[-1] = self._pieces[-1][count:]
 
     def write(self, data: Bytes) -> None:
-        """Copy bytes in, which must not be more than are missing."""
-        rest = memoryview(data)
+        """Copy bytes in; what is more than was announced is nobody's."""
+        rest = memoryview(data)[: self.missing]
         while rest:
             room = self.next(len(rest))
             room[:] = rest[: len(room)]

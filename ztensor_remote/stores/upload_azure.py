@@ -13,9 +13,9 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, StorageErrorCode
 
 from .azure import NOTHING_THERE, blob_client, condition, request_options
+from .event_loop import run
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
-from .remote import run
 from .source import Identity
 
 # Names of Azure's metadata are identifiers.

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import StoreError
+from .event_loop import run
 from .failures import Transient
 from .gcs import check_status, exchange
 from .location import Location
 from .parts import COMMIT, PartedSink, part_size
-from .remote import run
 from .source import Identity
 
 _UNFINISHED = 308

@@ -10,10 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 from ..errors import UnsupportedError
+from .event_loop import run
 from .failures import status_of
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
-from .remote import run
 from .s3 import call_s3
 from .source import Identity
 
