@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 from tests.servers.faults import CutResponse, Fault, Full, ShortBody, Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote.errors import AccessDeniedError, StoreError
-from ztensor_remote.stores import Location, Source, open_source
+from ztensor_remote.stores import Location, Source, locate, open_source
 
 from .backends import (
     FAULTY,
@@ -213,6 +214,16 @@ class TestWebServers:
         os.utime(backend.folder / "object", (0, 0))
         with pytest.raises(StoreError, match="replaced"):
             fetch(source, 10, 1000)
+
+    @pytest.mark.parametrize("proxied", ["http"], indirect=True)
+    def test_a_user_and_a_password_in_the_url(self, proxied: Proxied) -> None:
+        location, proxy = proxied
+        url = proxy.url.replace("://", "://us%20er:p%40ss%3Aword@")
+        source, _ = open_source(locate(f"{url}/object"), window=WINDOW)
+        assert fetch(source, 10, 1000) == DATA[10:1010]
+        wanted = f"Basic {b64encode(b'us er:p@ss:word').decode()}"
+        assert {request.headers.get("authorization") for request in proxy.requests} == {wanted}
+        assert "ss" not in source.url and source.url == open_source(location, window=1)[0].url
 
     def test_a_small_object_on_a_server_without_ranges(self, backend_of: MakeBackend) -> None:
         backend = backend_of("http")

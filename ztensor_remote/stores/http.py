@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from aiohttp import BasicAuth
 from fsspec.implementations.http import get_client
 
 from .answer import Answer, RangeNotSatisfiable, Receive, check_encoding, stated_length
@@ -75,7 +75,8 @@ def _without_user(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
     if parts.username is None:
         return url, None
-    header = BasicAuth(unquote(parts.username), unquote(parts.password or "")).encode()
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"  # RFC 7617 §2
+    header = f"Basic {b64encode(credentials.encode()).decode()}"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), header
 
 
