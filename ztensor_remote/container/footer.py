@@ -72,7 +72,7 @@ def parse_footer(tail: bytes, *, size: int, head: bytes | None) -> Footer | None
             f"not a zTensor file: {size} bytes are too few for a header and a footer",
             rule="FileTooSmall",
         )
-    generation = _generation(tail, head)
+    generation = _generation(tail, head, size)
     if generation is None:
         return None
     if head is not None and head != generation.magic:
@@ -83,19 +83,21 @@ def parse_footer(tail: bytes, *, size: int, head: bytes | None) -> Footer | None
     return _PARSERS[generation](tail, size)
 
 
-def _generation(tail: bytes, head: bytes | None) -> Generation | None:
+def _generation(tail: bytes, head: bytes | None, size: int) -> Generation | None:
     last = tail[-8:]
+    if head == MAGIC_2 and size < HEADER_SIZE + _FOOTER_2.size:
+        return Generation.V2  # whatever it ends in
+    if head == MAGIC_2 and last != MAGIC_2:
+        raise FormatError(
+            "the version-2 footer is missing at the end: the file is truncated or was not finished",
+            rule="FooterMagic",
+        )
     if last == MAGIC_2:
         return Generation.V2
     if last == MAGIC_1:
         return Generation.V1_1
     if head is None:
         return None
-    if head == MAGIC_2:
-        raise FormatError(
-            "the version-2 footer is missing at the end: the file is truncated or was not finished",
-            rule="FooterMagic",
-        )
     if head in (MAGIC_0_1, MAGIC_1):
         return Generation.V0_1 if head == MAGIC_0_1 else Generation.V1_0
     raise FormatError(f"not a zTensor file: it starts with {head!r}", rule="HeaderMagic")
