@@ -22,7 +22,7 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text
 INTERNAL = {
     "Stats": {"add"},
     "TensorMetadata": {"of"},
-    "TensorPart": {"content_digest", "finish"},
+    "TensorPart": {"close", "content_digest", "finish"},
 }
 ERRORS = {
     name

@@ -128,6 +128,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what fails almost at once."""
     monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(parts, "_LOOKS", (0.0, 0.001, 0.001))
 
 
 @pytest.fixture(params=["lane", "client"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from ztensor_remote.errors import ConcurrentWriteError, StoreError
-from ztensor_remote.stores import parts
+from ztensor_remote.errors import AccessDeniedError, ConcurrentWriteError, StoreError
+from ztensor_remote.stores import failures, parts
 from ztensor_remote.stores.parts import PartedSink, part_size
 from ztensor_remote.stores.upload_s3 import LARGEST_COPY, copy_ranges
 
@@ -109,15 +112,105 @@ def test_the_last_part_may_fail_too(sink: Recorder) -> None:
     assert sink.calls == ["begin", "discard"]
 
 
-def test_an_answer_that_was_lost(sink: Recorder) -> None:
-    def lose() -> None:
-        sink.object = b"published"
-        raise ConnectionResetError
+class TestLostAnswers:
+    @pytest.fixture(autouse=True)
+    def pauses(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        pauses: list[float] = []
+        monkeypatch.setattr(parts, "time", SimpleNamespace(sleep=pauses.append))
+        return pauses
 
-    sink.settle(lose)
-    with pytest.raises(ConnectionResetError):
-        sink.object = None
-        sink.settle(lambda: (_ for _ in ()).throw(ConnectionResetError()))
+    def test_the_object_is_ours(self, sink: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+        def lose(data: bytes) -> None:
+            sink.object = data
+            raise ValueError
+
+        monkeypatch.setattr(sink, "put_whole", lose)
+        sink.write(b"some")
+        sink.commit()
+        assert sink.object == b"some"
+
+    @pytest.mark.parametrize("looks", range(1, 7))
+    def test_a_slow_publication_is_waited_for(
+        self, sink: Recorder, monkeypatch: pytest.MonkeyPatch, pauses: list[float], looks: int
+    ) -> None:
+        sink.failure = ValueError("no answer")
+        monkeypatch.setattr(sink, "is_published", lambda: len(pauses) >= looks)
+        sink.write(bytes(PART))
+        sink.commit()
+        sink.abort()
+        assert len(pauses) == looks
+        assert sink.calls == ["begin", "publish"]
+
+    def test_what_appears_when_the_upload_is_dropped(
+        self, sink: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sink.failure = ValueError("no answer")
+        monkeypatch.setattr(sink, "is_published", lambda: "discard" in sink.calls)
+        sink.write(bytes(PART))
+        sink.commit()
+        assert sink.calls == ["begin", "publish", "discard"]
+
+    def test_nothing_appears(self, sink: Recorder) -> None:
+        sink.failure = ValueError("no answer")
+        sink.write(bytes(PART))
+        with pytest.raises(StoreError, match="no answer") as caught:
+            sink.commit()
+        assert "not known" not in str(caught.value)
+
+    def test_nobody_can_tell(self, sink: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail() -> bool:
+            raise PermissionError
+
+        sink.failure = ValueError("no answer")
+        monkeypatch.setattr(sink, "is_published", fail)
+        sink.write(bytes(PART))
+        with pytest.raises(StoreError, match="not known: look before you write again"):
+            sink.commit()
+
+    def test_a_clear_refusal_is_looked_at_once(self, sink: Recorder, pauses: list[float]) -> None:
+        sink.failure = type("Refused", (Exception,), {"status": 403})()
+        sink.write(bytes(PART))
+        with pytest.raises(AccessDeniedError):
+            sink.commit()
+        assert len(pauses) == 1
+
+
+def test_an_interrupt_while_the_upload_is_opened(
+    sink: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        sink.calls.append("begin")
+
+    monkeypatch.setattr(sink, "begin", begin)
+    with pytest.raises(KeyboardInterrupt):
+        sink.write(bytes(PART))
+    sink.abort()
+    assert sink.calls == ["begin", "discard"]
+
+
+def test_an_abort_ends_the_pauses_between_attempts(
+    sink: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "_FIRST_PAUSE", 600.0)
+    monkeypatch.setattr(failures, "_LONGEST_PAUSE", 600.0)
+    sink.failing = dict.fromkeys((1, 2, 3), ConnectionResetError())
+    sink.write(bytes(3 * PART))
+    sink.abort()
+    assert sink.calls == ["begin", "discard"]
+
+
+def test_a_clean_up_that_failed_can_be_repeated(
+    sink: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.write(bytes(PART))
+    with monkeypatch.context() as broken:
+        broken.setattr(sink, "discard", lambda: sink.failing[1])
+        with pytest.raises(StoreError):
+            sink.abort()
+    sink.abort()
+    assert sink.calls == ["begin", "discard"]
 
 
 def test_a_changed_object_is_a_rival(sink: Recorder) -> None:

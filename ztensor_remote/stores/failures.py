@@ -86,6 +86,12 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
+def is_unclear(error: BaseException) -> bool:
+    """Whether a request may have been carried out although it failed: no answer, or a 5xx."""
+    status = status_of(error)
+    return status is None or status >= 500
+
+
 class Transient(StoreError):
     """A failure that may pass: the same request is worth sending again.
 

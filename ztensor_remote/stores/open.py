@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
-from ..errors import UnsupportedError
+from ..errors import InvalidInputError, UnsupportedError
 from .limits import Limits
 from .local import BytesSource, MappedSource, tail_of
 from .location import Location
@@ -71,16 +72,20 @@ def open_sink(location: Location, *, base: Source | None = None, create: bool = 
 
     Raises
     ------
-    StoreError, UnsupportedError
+    InvalidInputError, StoreError, UnsupportedError
     """
     if location.data is not None:
         raise UnsupportedError("bytes can't be written to; give a path or a URL")
+    if location.path.endswith(("/", os.sep)):
+        raise InvalidInputError("a name that ends in / is a folder's", url=location.url)
     if location.is_local:
         return _continued(_load("upload_local", "LocalSink")(location, create=create), base)
     fs, path = location.resolve()
     if type(fs).__name__ == "HTTPFileSystem":
         raise UnsupportedError("web servers can't be written to", url=location.url)
     make = _serving(fs, _SINKS)
+    if make is not None and not path.partition("/")[2]:
+        raise InvalidInputError("the URL names a bucket; add an object's name", url=location.url)
     if make is None:
         return _continued(
             _load("upload_generic", "GenericSink")(location, fs, path, create=create), base

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from contextlib import suppress
+from threading import Lock
+from typing import Any, TypeVar
 
-from ..errors import ConcurrentWriteError, ObjectChangedError
+from ..errors import ConcurrentWriteError, NotFoundError, ObjectChangedError, StoreError
 from ..types import Bytes
-from .failures import retried
+from .control import Control
+from .failures import is_unclear, retried, status_of
 
 PART_SIZE = 8 << 20
 """Bytes of the first parts; they grow so that 10,000 of them hold 1.6 TiB."""
@@ -22,6 +26,9 @@ COMMIT = "ztensor-commit"
 
 _Result = TypeVar("_Result")
 _PARTS_OF_ONE_SIZE = 2500
+_LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each look whether a publication whose answer was lost has come about."""
+_UNKNOWN = "; whether it was published is not known: look before you write again"
 
 
 def part_size(number: int) -> int:
@@ -45,12 +52,16 @@ class PartedSink(ABC):
     def __init__(self, url: str) -> None:
         self.url = url
         self.commit_id = secrets.token_hex(16)
+        self.size = 0
+        """Bytes taken so far, and those of the version that is continued inside the store."""
         self._buffer = bytearray()
         self._first = 1
         self._sent: list[Future[str]] = []
         self._under_way: set[Future[str]] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._begun = False
+        self._opening = Lock()
+        self._control = Control()
 
     @abstractmethod
     def begin(self) -> None:
@@ -70,32 +81,16 @@ class PartedSink(ABC):
 
     @abstractmethod
     def is_published(self) -> bool:
-        """Ask the store whether what is there carries our commit id."""
+        """Ask the store whether what is there carries our commit id, and is whole."""
 
     @abstractmethod
     def discard(self) -> None:
         """Drop what was sent."""
 
-    def settle(self, request: Callable[[], object]) -> None:
-        """Do the request that publishes; if it fails, find out whether it did publish.
-
-        The answer may be lost although the object is there, and then a repeated request fails.
-        """
-        try:
-            request()
-        except Exception:
-            if not self._seems_published():
-                raise
-
-    def _seems_published(self) -> bool:
-        try:
-            return self.is_published()
-        except Exception:
-            return False
-
     def write(self, data: Bytes) -> None:
         """Take the next bytes; waits while too many parts are under way."""
         rest = memoryview(data).cast("B")
+        self.size += len(rest)
         while rest:
             number = self._first + len(self._sent)
             room = part_size(number) - len(self._buffer)
@@ -108,26 +103,45 @@ class PartedSink(ABC):
         self._begin()
         self._wait_for_room()
         data, self._buffer = bytes(self._buffer), bytearray()
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-upload")
-        part = self._pool.submit(self._send_retried, number, data)
+        part = self._submit(self._send_retried, number, data)
         self._sent.append(part)
         self._under_way.add(part)
 
     def _begin(self) -> None:
+        # In a thread, which an interrupt of this one does not reach: an upload would be left that
+        # nobody knows of.
         if not self._begun:
+            self._submit(self._open).result()
+
+    def _open(self) -> None:
+        with self._opening:
+            self._control.check()
             self._run(self.begin, doing="begin an upload")
             self._begun = True
+
+    def _submit(self, task: Callable[..., _Result], *args: Any) -> Future[_Result]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-upload")
+        return self._pool.submit(task, *args)
 
     def _send_retried(self, number: int, data: bytes) -> str:
         return self._run(lambda: self.send_part(number, data), doing=f"upload part {number}")
 
     def _run(self, operation: Callable[[], _Result], *, doing: str) -> _Result:
-        """Run an operation as `retried` does; that the object has changed means a rival here."""
+        """Run an operation as `retried` does, until the upload is given up."""
         try:
-            return retried(operation, url=self.url, doing=doing)
+            return retried(operation, url=self.url, doing=doing, pause=self._control.pause)
         except ObjectChangedError:
             raise rival(self.url) from None
+        except NotFoundError:
+            reason = (
+                "or the upload was aborted by somebody else, as lifecycle rules do; write it again"
+                if self._begun
+                else "create it first"
+            )
+            raise NotFoundError(
+                f"can't {doing}: there is no such bucket or container, {reason}", url=self.url
+            ) from None
 
     def _wait_for_room(self) -> None:
         patience = 0 if len(self._under_way) < self.in_flight else None
@@ -137,24 +151,72 @@ class PartedSink(ABC):
 
     def commit(self) -> None:
         """Send the rest and publish."""
-        if not self._begun:
+        if self._begun:
+            if self._buffer:
+                self._send(self._first + len(self._sent))
+            parts = [part.result() for part in self._sent]
+            self._settle(lambda: self.publish(parts), doing="publish it")
+            self._begun = False
+        else:
             data = bytes(self._buffer)
-            self._run(lambda: self.put_whole(data), doing="upload it")
-            self._stop()
-            return
-        if self._buffer:
-            self._send(self._first + len(self._sent))
-        parts = [part.result() for part in self._sent]
-        self._run(lambda: self.publish(parts), doing="publish it")
-        self._begun = False
+            self._settle(lambda: self.put_whole(data), doing="upload it")
         self._stop()
 
+    def _settle(self, request: Callable[[], object], *, doing: str) -> None:
+        """Do the request that publishes; if it fails, find out whether it did publish.
+
+        Its answer may be lost, and then a repeated one fails because the first was carried out.
+        Stores may also take minutes to put parts together.
+        """
+        unclear = False
+
+        def watched() -> None:
+            nonlocal unclear
+            try:
+                request()
+            except Exception as error:
+                unclear = unclear or is_unclear(error)
+                raise
+
+        try:
+            self._run(watched, doing=doing)
+        except StoreError as error:
+            if self._is_there(_LOOKS if unclear else _LOOKS[:1], error):
+                return
+            if unclear and self._begun:
+                # What is being put together at this moment can't be told apart until it is dropped.
+                with suppress(Exception):
+                    self.discard()
+                if self._is_there(_LOOKS[:1], error):
+                    return
+            raise
+
+    def _is_there(self, looks: Sequence[float], error: StoreError) -> bool:
+        """Look for our object, not often where looking fails as well."""
+        failures = 0
+        for seconds in looks:
+            time.sleep(seconds)
+            try:
+                if self.is_published():
+                    return True
+            except Exception as failure:
+                failures += status_of(failure) != 404
+            if failures == 2:
+                break
+        if failures and _UNKNOWN not in error.message:
+            error.message += _UNKNOWN
+        return False
+
     def abort(self) -> None:
-        """Wait for what is under way, then drop the upload."""
+        """Wait for requests that are under way, then drop the upload."""
+        self._control.cancel()
         self._stop()
-        if self._begun:
-            self._begun = False
+        # An interrupt may have hit while the thread was started: the pool does not know it then.
+        with self._opening:
+            begun = self._begun
+        if begun:
             retried(self.discard, url=self.url, doing="abort the upload")
+            self._begun = False
 
     def _stop(self) -> None:
         self._buffer = bytearray()

@@ -76,7 +76,7 @@ class AzureSink(PartedSink):
     def publish(self, parts: list[str]) -> None:
         """Commit the blocks."""
         try:
-            self.settle(lambda: run(self._fs, self._commit, parts))
+            run(self._fs, self._commit, parts)
         except HttpResponseError as error:
             # Whoever commits a list drops the blocks that others have staged.
             if getattr(error, "error_code", None) in _RIVALS:
@@ -94,13 +94,14 @@ class AzureSink(PartedSink):
             )
 
     def is_published(self) -> bool:
-        """Look for our commit id in the blob's metadata."""
+        """Look for our commit id in the blob's metadata, and at its size."""
         return run(self._fs, self._is_published)
 
     async def _is_published(self) -> bool:
         async with blob_client(self._fs, self._path) as client:
             properties = await client.get_blob_properties(**request_options(self._fs))
-            return bool(properties.metadata.get(_COMMIT) == self.commit_id)
+        ours = properties.metadata.get(_COMMIT) == self.commit_id
+        return bool(ours and properties.size == self.size)
 
     def discard(self) -> None:
         """Do nothing: blocks that were not committed are not visible, and expire."""

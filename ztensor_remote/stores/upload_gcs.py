@@ -90,8 +90,7 @@ class GCSSink(PartedSink):
 
     def publish(self, parts: list[str]) -> None:
         """Send what was kept back, with the total that finishes the upload."""
-        total = self._stored + len(self._last)
-        self.settle(lambda: self._store(self._last, total=total))
+        self._store(self._last, total=self._stored + len(self._last))
         self._fs.invalidate_cache(self._path)
 
     def _store(self, data: bytes, *, total: int | None) -> None:
@@ -130,7 +129,7 @@ class GCSSink(PartedSink):
 
     def put_whole(self, data: bytes) -> None:
         """Send the object in one request."""
-        self.settle(lambda: run(self._fs, self._put_whole, data))
+        run(self._fs, self._put_whole, data)
         self._fs.invalidate_cache(self._path)
 
     async def _put_whole(self, data: bytes) -> None:
@@ -160,15 +159,16 @@ class GCSSink(PartedSink):
             raise StoreError(f"sent {total} bytes, the store published {resource['size']}")
 
     def is_published(self) -> bool:
-        """Look for our commit id in the object's metadata."""
+        """Look for our commit id in the object's metadata, and at its size."""
         return run(self._fs, self._is_published)
 
     async def _is_published(self) -> bool:
         url = f"{self._fs._location}{self._objects}/{quote(self._key, safe='')}"
         async with exchange(self._fs, "GET", url, headers={}) as answer:
             await check_status(answer)
-            metadata = (await answer.json()).get("metadata", {})
-            return bool(metadata.get(COMMIT) == self.commit_id)
+            resource = await answer.json()
+        ours = resource.get("metadata", {}).get(COMMIT) == self.commit_id
+        return ours and int(resource["size"]) == self.size
 
     def discard(self) -> None:
         """Cancel the session."""

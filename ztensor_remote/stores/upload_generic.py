@@ -62,12 +62,15 @@ class GenericSink:
 
     def abort(self) -> None:
         """Remove the temporary file."""
-        if not self._file.closed:
-            self._file.close()
-        if self._fs.exists(self._temporary):
-            guarded(
-                lambda: self._fs.rm_file(self._temporary), url=self.url, doing="clean up after it"
-            )
+        guarded(self._remove, url=self.url, doing=f"remove its temporary file {self._temporary}")
+
+    def _remove(self) -> None:
+        try:
+            if not self._file.closed:
+                self._file.close()
+        finally:
+            if self._fs.exists(self._temporary):
+                self._fs.rm_file(self._temporary)
 
 
 class MemorySink:

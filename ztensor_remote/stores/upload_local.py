@@ -9,12 +9,16 @@ import stat
 from contextlib import suppress
 from typing import IO
 
+from ..errors import AccessDeniedError, NotFoundError, StoreError
 from ..types import Bytes
 from .failures import guarded
 from .location import Location
 from .parts import rival
 
 _NO_NAMELESS_FILES = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR, errno.ENOSYS))
+_NO_FOLDER_SYNC = frozenset((errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF))
+_LONGEST_STEM = 200
+"""Bytes. Names have at most 255 on most systems."""
 
 
 class LocalSink:
@@ -35,11 +39,34 @@ class LocalSink:
         self._path = os.path.realpath(location.local_path)
         self._folder = os.path.dirname(self._path)
         self._hidden: str | None = None
-        self._file: IO[bytes] = guarded(self._create, url=self.url, doing="create it")
+        self._file: IO[bytes] = guarded(self._open, url=self.url, doing="create it")
+
+    def _open(self) -> IO[bytes]:
+        self._check_target()
+        try:
+            return self._create()
+        except PermissionError:
+            raise AccessDeniedError(
+                f"can't create files in the folder {self._folder}, where it is written under a "
+                "temporary name first; check its permissions"
+            ) from None
+
+    def _check_target(self) -> None:
+        """Refuse at once what renaming would fail at, or would replace although it must not."""
+        if not os.path.isdir(self._folder):
+            raise NotFoundError(f"there is no folder {self._folder}; create it first")
+        try:
+            mode = os.stat(self._path).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode):
+            raise StoreError("it is a folder; give the name of a file in it")
+        if not stat.S_ISREG(mode):
+            raise StoreError("it is a device, pipe or socket; only files can be replaced")
+        if not self._create_only and not os.access(self._path, os.W_OK):
+            raise AccessDeniedError("the file is write-protected; make it writable, or remove it")
 
     def _create(self) -> IO[bytes]:
-        if os.path.isdir(self._path):
-            raise IsADirectoryError(f"{self._path} is a folder")
         nameless = getattr(os, "O_TMPFILE", None)
         if nameless is not None and os.path.isdir("/proc/self/fd"):
             try:
@@ -51,8 +78,8 @@ class LocalSink:
         return open(self._hidden, "x+b", 0)
 
     def _temporary_name(self) -> str:
-        name = f".{os.path.basename(self._path)[:200]}.{secrets.token_hex(6)}.tmp"
-        return os.path.join(self._folder, name)
+        stem = os.fsdecode(os.fsencode(os.path.basename(self._path))[:_LONGEST_STEM])
+        return os.path.join(self._folder, f".{stem}.{secrets.token_hex(6)}.tmp")
 
     def write(self, data: Bytes) -> None:
         """Append bytes to the temporary file."""
@@ -90,9 +117,8 @@ class LocalSink:
 
     def _replace(self) -> None:
         if self._hidden is None:
-            hidden = self._temporary_name()
-            self._name_it(hidden)
-            self._hidden = hidden
+            self._hidden = self._temporary_name()
+            self._name_it(self._hidden)
         os.replace(self._hidden, self._path)
         self._hidden = None
 
@@ -110,19 +136,27 @@ class LocalSink:
 
     def abort(self) -> None:
         """Remove the temporary file."""
+        guarded(self._remove, url=self.url, doing="remove its temporary file")
+
+    def _remove(self) -> None:
         self._file.close()
         self._remove_hidden()
 
     def _remove_hidden(self) -> None:
         if self._hidden is not None:
-            hidden, self._hidden = self._hidden, None
             with suppress(FileNotFoundError):
-                os.unlink(hidden)
+                os.unlink(self._hidden)
+            self._hidden = None
 
 
 def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make a new name in the folder last, where the system can; the file is there already."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise

@@ -11,11 +11,12 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from .event_loop import run
-from .failures import status_of
+from .failures import is_unclear, status_of
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
 from .s3 import call_s3
 from .source import Identity
+from .strays import Strays
 
 LARGEST_COPY = 5 << 30
 
@@ -55,7 +56,10 @@ class S3Sink(PartedSink):
         self._copied: list[str] = []
 
     def _call(self, method: str, **kwargs: Any) -> dict[str, Any]:
-        return run(self._fs, partial(call_s3, self._fs, method, **self._object, **kwargs))
+        return self._call_plain(method, **self._object, **kwargs)
+
+    def _call_plain(self, method: str, **kwargs: Any) -> dict[str, Any]:
+        return run(self._fs, partial(call_s3, self._fs, method, **kwargs))
 
     @property
     def _condition(self) -> dict[str, str]:
@@ -68,6 +72,7 @@ class S3Sink(PartedSink):
         assert self._base is not None
         self._begin()
         ranges = copy_ranges(self._base.size)
+        self.size = self._base.size
         self._first = len(ranges) + 1
         for number, (start, stop) in enumerate(ranges, 1):
             copy = partial(self._copy, number, start, stop)
@@ -89,7 +94,14 @@ class S3Sink(PartedSink):
 
     def begin(self) -> None:
         """Open a multipart upload that carries our commit id."""
-        answer = self._call("create_multipart_upload", Metadata={COMMIT: self.commit_id})
+        self._strays = Strays(self._object["Bucket"], self._object["Key"])
+        try:
+            answer = self._call("create_multipart_upload", Metadata={COMMIT: self.commit_id})
+        except Exception as error:
+            if is_unclear(error):
+                self._strays.abort(self._call_plain)
+            raise
+        self._strays.opened(answer)
         self._upload = answer["UploadId"]
 
     def send_part(self, number: int, data: bytes) -> str:
@@ -108,6 +120,7 @@ class S3Sink(PartedSink):
             UploadId=self._upload,
             MultipartUpload={"Parts": listed},
         )
+        self._strays.abort(self._call_plain, ours=self._upload)
 
     def put_whole(self, data: bytes) -> None:
         """Send the object in one PUT."""
@@ -115,7 +128,7 @@ class S3Sink(PartedSink):
 
     def _publish(self, method: str, **kwargs: Any) -> None:
         try:
-            self.settle(lambda: self._call(method, **self._condition, **kwargs))
+            self._call(method, **self._condition, **kwargs)
         except Exception as error:
             if status_of(error) == 409:  # a rival is publishing at this moment
                 raise rival(self.url) from None
@@ -123,9 +136,10 @@ class S3Sink(PartedSink):
         self._fs.invalidate_cache(self._path)
 
     def is_published(self) -> bool:
-        """Look for our commit id in the object's metadata."""
+        """Look for our commit id in the object's metadata, and at its size."""
         answer = self._call("head_object")
-        return bool(answer.get("Metadata", {}).get(COMMIT) == self.commit_id)
+        ours = answer.get("Metadata", {}).get(COMMIT) == self.commit_id
+        return bool(ours and answer["ContentLength"] == self.size)
 
     def discard(self) -> None:
         """Abort the multipart upload, so that its parts cost nothing."""
@@ -134,6 +148,7 @@ class S3Sink(PartedSink):
         except Exception as error:
             if status_of(error) != 404:  # it was completed or aborted before
                 raise
+        self._strays.abort(self._call_plain, ours=self._upload)
 
 
 def copy_ranges(size: int) -> list[tuple[int, int]]:

@@ -125,13 +125,14 @@ class Appending(Assembly):
     @contextmanager
     def replacing(self, name: str) -> Iterator[None]:
         """Remove a tensor; it comes back if the block fails to put another in its place."""
-        before = dict(self.tensors)
-        self.remove(name)
-        try:
-            yield
-        except BaseException:
-            self.tensors = before
-            raise
+        with self._alone():
+            before = dict(self.tensors)
+            self.remove(name)
+            try:
+                yield
+            except BaseException:
+                self.tensors = before
+                raise
 
     def _publish(self) -> None:
         if self._spool is None:
@@ -164,7 +165,7 @@ class Appending(Assembly):
             output.pad_to(alignment)
             spool.send(output)
             write_ending(output, base.rules, merged)
-            output.sink.commit()
+            output.commit()
         except BaseException as error:
             output.give_up(error)
             raise

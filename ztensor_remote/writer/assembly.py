@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, Literal
 
 from ..container import Footer, build_footer
@@ -16,6 +18,7 @@ from ..manifest import Component, Manifest, Shard, Tensor, encode_manifest, mani
 from ..manifest.dtypes import DType
 from ..manifest.fields import MAX_RANK, MAX_U64
 from ..stores import Sink
+from .abandoned import watch
 from .attributes import Attributes
 from .blob import BlobWriter, Output
 from .elements import Elements
@@ -47,7 +50,8 @@ class Assembly:
     """A file under construction.
 
     Everything is checked before its first byte is written. A failure after that leaves the file
-    incomplete: it is given up, and says so when it is used again.
+    incomplete: it is given up, and says so when it is used again. It belongs to the process that
+    made it: a forked child can neither go on with it nor spoil it.
 
     Parameters
     ----------
@@ -80,13 +84,17 @@ class Assembly:
         self._canonical = canonical
         self._shared = SharedBlobs(rules) if dedup or canonical else None
         self._part: TensorPart | None = None
-        with self._failing_for_good():
-            self.attributes = Attributes(rules, deepcopy(dict(base.attributes)) if base else None)
+        self._process = os.getpid()
+        self._turn = RLock()
+        with self.failing_for_good():
+            initial = deepcopy(dict(base.attributes)) if base else None
+            self.attributes = Attributes(rules, self._check_going_on, initial)
             self._level = compression_level(options.compress)
             self._checksum: Checksum | None = rules.checksums[0]
             self._checksum = self._chosen(options.checksum)
             if base is None:
                 self._output.write(rules.generation.magic)
+        watch(self)
 
     # --- adding ------------------------------------------------------------------------------
 
@@ -99,13 +107,13 @@ class Assembly:
         options: Options,
     ) -> None:
         """Add a tensor whose components are all at hand."""
-        with located(url=self.url, tensor=name):
+        with located(url=self.url, tensor=name), self._alone():
             sizes = self._check_new(name, shape, options)
             blobs = {role: (part.element, part.nbytes) for role, part in components.items()}
             self._check_storable(name, sizes, layout, blobs, options)
             order = sorted(components) if self.rules.version == "2" else list(components)
             chosen = {role: self._encoding(options, components[role].element) for role in order}
-            with self._failing_for_good():
+            with self.failing_for_good():
                 parts = {role: self._blob(components[role], *chosen[role]) for role in order}
                 self._keep(name, sizes, layout, parts, options)
 
@@ -114,23 +122,36 @@ class Assembly:
         self, name: str, shape: Sequence[int], element: DType, options: Options
     ) -> Iterator[TensorPart]:
         """Add a dense tensor whose bytes come piece by piece."""
-        sizes = self._check_new(name, shape, options)
-        blob_size = element.nbytes(math.prod(sizes))
-        self._check_storable(name, sizes, "dense", {"data": (element, blob_size)}, options)
-        level, checksum = self._encoding(options, element)
-        with self._failing_for_good():
-            output = self._output_of(blob_size)
-            blob = BlobWriter(output, self.rules, element, level=level, checksum=checksum)
-            self._part = TensorPart(
-                name, sizes, element, blob, hash_content=self._shared is not None
-            )
+        place = {"url": self.url, "tensor": name}
+        with located(**place), self._alone():
+            sizes = self._check_new(name, shape, options)
+            blob_size = element.nbytes(math.prod(sizes))
+            self._check_storable(name, sizes, "dense", {"data": (element, blob_size)}, options)
+            level, checksum = self._encoding(options, element)
+            with self.failing_for_good():
+                output = self._output_of(blob_size)
+                blob = BlobWriter(output, self.rules, element, level=level, checksum=checksum)
+                part = self._part = TensorPart(
+                    name,
+                    sizes,
+                    element,
+                    blob,
+                    url=self.url,
+                    storing=self.failing_for_good,
+                    hash_content=self._shared is not None,
+                )
+        with self.failing_for_good():
             try:
-                yield self._part
-                component = self._part.finish()
-                self._keep_streamed(self._part, component, level, checksum)
+                yield part
+                if self.state == "aborted":  # in the block, on purpose
+                    return
+                with located(**place), self._alone():
+                    component = part.finish()
+                    self._keep_streamed(part, component, level, checksum)
+                    self._keep(name, sizes, "dense", {"data": component}, options)
             finally:
+                part.close()
                 self._part = None
-            self._keep(name, sizes, "dense", {"data": component}, options)
 
     def _blob(self, elements: Elements, level: int | None, checksum: Checksum | None) -> Component:
         content = SharedBlobs.content_of(elements.chunks()) if self._shared else None
@@ -181,16 +202,41 @@ class Assembly:
 
     def check_open(self) -> None:
         """Refuse to go on with a file that is finished, given up, or amid a streamed tensor."""
-        if self.state == "failed":
-            raise ClosedError(
-                "an earlier error left the file incomplete; it was given up", url=self.url
-            )
-        if self.state != "open":
-            raise ClosedError(f"the writer is {self.state}", url=self.url)
+        self._check_going_on()
         if self._part is not None:
             raise InvalidInputError(
                 f"tensor {self._part.name!r} is still being streamed", url=self.url
             )
+
+    def _check_going_on(self) -> None:
+        if not self.is_ours:
+            raise ClosedError(
+                "the writer stayed with the process that made it; make another one here, under "
+                "another name",
+                url=self.url,
+            )
+        if self.state == "failed":
+            raise ClosedError(
+                "an earlier error left the file incomplete; it was given up. Write it again with "
+                "a new writer",
+                url=self.url,
+            )
+        if self.state != "open":
+            raise ClosedError(
+                f"the writer is {self.state}; make a new one, or append to the file", url=self.url
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads waiting: a file takes one tensor at a time."""
+        self._check_going_on()  # first: in a forked child the lock may be held for ever
+        with self._turn:
+            yield
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process made it, and not the one that it was forked from."""
+        return self._process == os.getpid()
 
     def _check_new(self, name: str, shape: Sequence[int], options: Options) -> tuple[int, ...]:
         self.check_open()
@@ -253,11 +299,15 @@ class Assembly:
 
     def finalize(self) -> None:
         """Write manifest and footer, and publish."""
-        self.check_open()
-        with self._failing_for_good():
+        with self._alone():
+            self.check_open()
+            self._finalize()
+
+    def _finalize(self) -> None:
+        with self.failing_for_good():
             self.attributes.check()
             self._publish()
-        self.state = "finalized"
+            self.state = "finalized"
 
     def _publish(self) -> None:
         attributes = self.attributes.data
@@ -266,22 +316,24 @@ class Assembly:
             self.rules,
             Manifest(self.rules.version, self.tensors, attributes=attributes, shards=self._shards),
         )
-        self._output.sink.commit()
+        self._output.commit()
 
     def abort(self) -> None:
-        """Give up; safe to call more than once."""
-        if self.state == "open":
+        """Give up; after a clean-up that failed, try again."""
+        if self.state != "finalized":
             self.state = "aborted"
-            self._output.abort()
+            if self.is_ours:
+                self._output.abort()
 
     def fail(self, error: BaseException) -> None:
         """Give up because of an error, which stays the one that is reported."""
         if self.state == "open":
             self.state = "failed"
-            self._output.give_up(error)
+            if self.is_ours:
+                self._output.give_up(error)
 
     @contextmanager
-    def _failing_for_good(self) -> Iterator[None]:
+    def failing_for_good(self) -> Iterator[None]:
         """Give the file up when writing it fails."""
         try:
             yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..codecs import FrameEncoder, Hasher
 from ..container import align_up
-from ..errors import ClosedError, StoreError
+from ..errors import ClosedError
 from ..manifest import RAW, Component
 from ..manifest.dtypes import DType
 from ..stores import Sink
@@ -28,12 +28,12 @@ class Output:
         self.sink = sink
         self.offset = offset
         self.shard = shard
-        self._aborted = False
+        self._closed = False
 
     def write(self, data: Bytes) -> None:
         """Append bytes."""
-        if self._aborted:
-            raise ClosedError("the file was given up", url=self.sink.url)
+        if self._closed:
+            raise ClosedError("the file takes no more bytes", url=self.sink.url)
         self.sink.write(data)
         self.offset += len(data)
 
@@ -41,16 +41,21 @@ class Output:
         """Append zeros up to the next multiple."""
         self.write(bytes(align_up(self.offset, alignment) - self.offset))
 
+    def commit(self) -> None:
+        """Publish; the sink takes no more bytes, from whoever still holds a part of the file."""
+        self._closed = True
+        self.sink.commit()
+
     def abort(self) -> None:
-        """Give the sink up; it takes no more bytes, from whoever still holds a part of the file."""
-        self._aborted = True
+        """Give the sink up; it takes no more bytes either."""
+        self._closed = True
         self.sink.abort()
 
     def give_up(self, error: BaseException) -> None:
         """Abort because of an error, which stays the one that is reported."""
         try:
             self.abort()
-        except StoreError as second:
+        except Exception as second:
             error.add_note(f"Cleaning up failed too: {second}")
 
 

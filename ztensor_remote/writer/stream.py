@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal, Self
 
 from ..errors import InvalidInputError, UnsupportedError
 from ..stores import locate, open_sink
 from ..types import StorageOptions
+from .abandoned import abandon
 from .adders import Adders
 from .append import Appending
 from .assembly import DEFAULT, Assembly, Options
@@ -168,13 +168,13 @@ class Writer(Adders):
         if error is not None:
             self._file.fail(error)
         elif self._file.state not in ("finalized", "aborted"):
-            self.finalize()
+            with self._file.failing_for_good():
+                self.finalize()
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
-        if file is not None and file.state == "open":
-            warnings.warn(f"{self!r} was dropped unfinished", ResourceWarning, stacklevel=2)
-            file.abort()
+        if file is not None:
+            abandon(file)
 
     def __repr__(self) -> str:
         file = self._file
