@@ -40,13 +40,14 @@ if TYPE_CHECKING:
         Verification,
         open,
     )
-    from .stores import Identity, Limits, Stats
+    from .stores import Cache, Identity, Limits, Stats
     from .writer import TensorPart, Writer, append
 
 __version__ = "0.1.0"
 
 # Imported at first use: a cold worker should not pay for what it does not touch.
 _LAZY = {
+    "Cache": "stores",
     "CheckpointLog": "log",
     "Identity": "stores",
     "LazyComponent": "reader",
@@ -65,6 +66,7 @@ _LAZY = {
 
 __all__ = [
     "AccessDeniedError",
+    "Cache",
     "CheckpointLog",
     "ClosedError",
     "ConcurrentWriteError",

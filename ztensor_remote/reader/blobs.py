@@ -90,6 +90,8 @@ class Blobs:
             sum(stats.requests for stats in each),
             sum(stats.bytes for stats in each),
             next((stats.fallback for stats in each if stats.fallback), None),
+            sum(stats.cached for stats in each),
+            next((stats.uncached for stats in each if stats.uncached), None),
         )
 
     def check_open(self) -> None:
@@ -118,6 +120,10 @@ class Blobs:
         if view is not None and whole and self.verify:
             self.check_digest(part, view)
         return view
+
+    def is_mapped(self, part: Component) -> bool:
+        """Whether all of the file that holds `part` is mapped or in memory."""
+        return self.source_of(part).view(0, 0) is not None
 
     def stored_here(self, part: Component) -> memoryview:
         """Return the stored bytes, of a file that is mapped or in memory."""
@@ -197,5 +203,5 @@ class Blobs:
             return
         if is_checkable(part.digest, self.manifest.digest_algorithms):
             check_digest(part.digest, data)
-        if self.source_of(part).view(0, 0) is not None:
+        if self.is_mapped(part):
             self._verified.add(part)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import TensorNotFoundError, located
 from ..manifest import Manifest, Version
-from ..stores import Identity, Limits, Location, Stats, locate, run_all
+from ..stores import Cache, Identity, Limits, Location, Stats, cache_at, locate, run_all
 from ..types import Framework, StorageOptions
 from .arrays import Array
 from .blobs import Blobs
@@ -39,11 +40,18 @@ class Reader(Mapping[str, LazyTensor]):
         Compare components that are read whole with their digests. Slices can't be compared.
     limits : Limits, optional
         How much memory the file may ask for.
+    cache : str, PathLike or Cache, optional
+        A folder of this host that keeps what is read of remote files. Arrays that come from it
+        are read-only views.
+    identity : Identity, optional
+        The version of the object that it must be, as another reader's `identity` tells.
 
     Raises
     ------
     NotFoundError, AccessDeniedError, StoreError
         The object can't be reached.
+    ObjectChangedError
+        It is not, or no longer, the version that `identity` names.
     FormatError
         It is no zTensor file, or a damaged one (SPEC.md §11).
 
@@ -61,10 +69,11 @@ class Reader(Mapping[str, LazyTensor]):
         fs: Any = None,
         verify: bool = True,
         limits: Limits | None = None,
+        cache: Cache | str | PathLike[str] | None = None,
+        identity: Identity | None = None,
     ) -> None:
-        self._open(
-            locate(location, storage_options=storage_options, fs=fs), verify, limits or Limits()
-        )
+        place = locate(location, storage_options=storage_options, fs=fs, cache=cache_at(cache))
+        self._open(place, verify, limits or Limits(), identity)
 
     def _open(
         self, location: Location, verify: bool, limits: Limits, pinned: Identity | None = None
@@ -340,9 +349,19 @@ def open(
     fs: Any = None,
     verify: bool = True,
     limits: Limits | None = None,
+    cache: Cache | str | PathLike[str] | None = None,
+    identity: Identity | None = None,
 ) -> Reader:
     """Open a file of tensors; see `Reader` for the parameters."""
-    return Reader(location, storage_options=storage_options, fs=fs, verify=verify, limits=limits)
+    return Reader(
+        location,
+        storage_options=storage_options,
+        fs=fs,
+        verify=verify,
+        limits=limits,
+        cache=cache,
+        identity=identity,
+    )
 
 
 def _rebuild(location: Location, verify: bool, limits: Limits, pinned: Identity) -> Reader:

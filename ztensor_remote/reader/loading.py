@@ -15,7 +15,7 @@ from ..errors import LimitError, UnsupportedError, located
 from ..manifest import ZSTD, ZSTD_SEEKABLE, Component
 from ..manifest.dtypes import storage_width
 from ..manifest.validate import check_expansion
-from ..stores import Fetch, Runs, Source, fetches_of, run_all, transfer
+from ..stores import Fetch, Runs, Source, fetches_of, fill, run_all, transfer
 from .memory import allocate
 from .want import Arrival, Want
 
@@ -61,7 +61,8 @@ class Loading:
             is_here = not want.part.length or source.view(0, 0) is not None
             (here if is_here else by_source[source]).append(want)
         run_all(partial(self._take, want) for want in here)
-        if by_source:
+        by_source = {source: self._shown(source, group) for source, group in by_source.items()}
+        if any(by_source.values()):
             fetches = self._fetches(by_source)
             transfer(fetches, by_source, limits=self._blobs.limits, progress=self._progress)
         return [self._loaded[want] for want in wants]
@@ -88,12 +89,33 @@ class Loading:
     def _take(self, want: Want) -> None:
         with _located(want):
             stored = self._blobs.stored_here(want.part)
-            if want.part.is_raw and not want.part.big_endian and want.destination is None:
+            if want.destination is None and _is_as_stored(want.part):
                 self._check_digest(want.part, stored)
                 self._loaded[want] = stored
             else:
                 self._decode(want, stored)
         self._progress(want.part.length)
+
+    # --- what a cache keeps ------------------------------------------------------------------
+
+    def _shown(self, source: Source, wants: list[Want]) -> list[Want]:
+        """Load what a cache can show without a copy, and return the rest."""
+        fit = [want for want in wants if want.destination is None and _is_as_stored(want.part)]
+        limits = self._blobs.limits
+        if not fit or not fill(source, _runs_of(fit), limits=limits, progress=self._progress):
+            return wants
+        shown = run_all(partial(self._show, source, want) for want in fit)
+        done = {want for want, is_shown in zip(fit, shown, strict=True) if is_shown}
+        return [want for want in wants if want not in done]
+
+    def _show(self, source: Source, want: Want) -> bool:
+        view = source.view(want.part.offset, want.part.length)
+        if view is None:
+            return False
+        with _located(want):
+            self._check_digest(want.part, view)
+        self._loaded[want] = view
+        return True
 
     # --- what has to be fetched --------------------------------------------------------------
 
@@ -108,12 +130,6 @@ class Loading:
         arrivals = [Arrival(want, self._destination(want), self._digest(want)) for want in wants]
         if not arrivals:
             return []
-        starts = np.cumsum([0, *(want.part.length for want in wants[:-1])], dtype=np.int64)
-        runs = Runs(
-            np.array([want.part.offset for want in wants], np.int64),
-            np.array([want.part.length for want in wants], np.int64),
-            starts,
-        )
 
         def landed(index: int, start: int, stop: int) -> None:
             arrival = arrivals[index]
@@ -121,7 +137,9 @@ class Loading:
                 swap_bytes(arrival.destination, arrival.want.part)
 
         destinations = [arrival.destination for arrival in arrivals]
-        return fetches_of(source, runs, destinations, limits=self._blobs.limits, landed=landed)
+        return fetches_of(
+            source, _runs_of(wants), destinations, limits=self._blobs.limits, landed=landed
+        )
 
     def _destination(self, want: Want) -> memoryview:
         memory = want.destination
@@ -170,6 +188,18 @@ class Loading:
     def _check_digest(self, part: Component, data: memoryview) -> None:
         if self._verify:
             self._blobs.check_digest(part, data, again=self._again)
+
+
+def _is_as_stored(part: Component) -> bool:
+    """Whether the stored bytes are the decoded ones."""
+    return part.is_raw and not part.big_endian
+
+
+def _runs_of(wants: Sequence[Want]) -> Runs:
+    """Return the stored bytes of components, one after another."""
+    offsets = np.array([want.part.offset for want in wants], np.int64)
+    lengths = np.array([want.part.length for want in wants], np.int64)
+    return Runs(offsets, lengths, np.cumsum(lengths) - lengths)
 
 
 def _located(want: Want) -> AbstractContextManager[None]:

@@ -56,7 +56,7 @@ def open_file(
         It is no longer the pinned version.
     FormatError, StoreError
     """
-    source, tail = open_source(location, window=TAIL_WINDOW, limits=limits)
+    source, tail = open_source(location, window=TAIL_WINDOW, limits=limits, pinned=pinned)
     with _closing_on_error(source):
         if pinned is not None and not pinned.matches(source.identity):
             raise ObjectChangedError("the object was replaced since this handle was made")

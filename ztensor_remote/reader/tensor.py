@@ -219,7 +219,8 @@ class LazyTensor:
         selection = select(self.shape, part.element.bits if self.layout == "dense" else 8, key)
         if self.layout != "dense" or not part.is_raw or selection.nbytes == part.length:
             return self._numpy()[key]
-        view = self._blobs.view(part, whole=False)
+        # Of what a cache has, only the part that is selected should be touched.
+        view = self._blobs.view(part, whole=False) if self._blobs.is_mapped(part) else None
         # Checking or unpacking all elements would touch all of a file that may be large.
         if view is not None and not part.element.is_packed and part.element.name != "bool":
             return self._array(view, part.element, self.shape)[key]

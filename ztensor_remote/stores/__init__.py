@@ -3,6 +3,7 @@
 Nothing here knows what the bytes mean.
 """
 
+from .cache import Cache, cache_at
 from .execute import Fetch, run_all
 from .folder import Entry, Folder
 from .limits import Limits
@@ -12,10 +13,11 @@ from .open import open_append, open_sink, open_source
 from .plan import Request, Runs
 from .sink import Sink
 from .source import Identity, Source, Stats
-from .transfer import fetch, fetches_of, plan_for, transfer
+from .transfer import fetch, fetches_of, fill, plan_for, transfer
 from .upload_generic import MemorySink
 
 __all__ = [
+    "Cache",
     "Entry",
     "Fetch",
     "Folder",
@@ -29,9 +31,11 @@ __all__ = [
     "Sink",
     "Source",
     "Stats",
+    "cache_at",
     "copy_out",
     "fetch",
     "fetches_of",
+    "fill",
     "locate",
     "open_append",
     "open_sink",

@@ -73,15 +73,9 @@ class MappedSource:
         self._check(offset, length)
         if not length:
             return memoryview(bytearray())
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
-        private = guarded(
-            lambda: mmap.mmap(
-                self._file, offset + length - start, access=mmap.ACCESS_COPY, offset=start
-            ),
-            url=self.url,
-            doing="map it",
+        return guarded(
+            lambda: map_privately(self._file, offset, length), url=self.url, doing="map it"
         )
-        return memoryview(private)[offset - start :]
 
     def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
         """Copy bytes out of the mapping."""
@@ -132,6 +126,14 @@ class BytesSource:
 
     def close(self) -> None:
         """Do nothing: the bytes are the caller's."""
+
+
+def map_privately(file: int, offset: int, length: int) -> memoryview:
+    """Return a copy-on-write mapping of bytes of a file; `length` must not be 0."""
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    size = offset + length - start
+    private = mmap.mmap(file, size, access=mmap.ACCESS_COPY, offset=start)
+    return memoryview(private)[offset - start :]
 
 
 def copy_out(data: memoryview, pieces: Sequence[memoryview]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError, MissingDependencyError
 from ..types import Bytes, StorageOptions
 from .failures import guarded, redact
+
+if TYPE_CHECKING:
+    from .cache import Cache
 
 _EXTRAS = {"adlfs": "azure", "huggingface_hub": "hf", "obstore": "obstore"}
 _LOCAL = frozenset(("file", "local"))
@@ -29,12 +32,15 @@ class Location:
         As the caller gave it.
     data : bytes-like or None
         The object itself, for one in memory.
+    cache : Cache or None
+        What keeps the bytes that are read from it, if it is remote.
     """
 
     path: str
     storage_options: StorageOptions = field(default_factory=dict)
     fs: Any = None
     data: Bytes | None = None
+    cache: Cache | None = None
 
     @property
     def url(self) -> str:
@@ -56,12 +62,12 @@ class Location:
             path = os.path.join(os.path.dirname(self.path), name)
         else:
             path = posixpath.join(posixpath.dirname(self.path), name)
-        return Location(path, self.storage_options, self.fs)
+        return replace(self, path=path)
 
     def child(self, name: str) -> Location:
         """Return the location of a file in the folder that this is the location of."""
         joint = "" if self.path.endswith(("/", os.sep)) else "/"
-        return Location(f"{self.path}{joint}{name}", self.storage_options, self.fs)
+        return replace(self, path=f"{self.path}{joint}{name}")
 
     @property
     def server(self) -> str:
@@ -112,7 +118,11 @@ class Location:
 
 
 def locate(
-    location: Any, *, storage_options: StorageOptions | None = None, fs: Any = None
+    location: Any,
+    *,
+    storage_options: StorageOptions | None = None,
+    fs: Any = None,
+    cache: Cache | None = None,
 ) -> Location:
     """Return the `Location` of a path, PathLike, UPath, URL, or bytes-like object.
 
@@ -122,16 +132,17 @@ def locate(
         Not one of those, or options that contradict each other.
     """
     if isinstance(location, Location):
-        return location
+        return replace(location, cache=cache) if cache else location
     if isinstance(location, bytes | bytearray | memoryview):
         return Location("", data=location)
     if fs is not None and storage_options:
         raise InvalidInputError("give fs= or storage_options=, not both: fs= has its own")
     if fs is None and hasattr(location, "storage_options") and hasattr(location, "protocol"):
         # universal_pathlib: the path knows its filesystem's options.
-        return Location(str(location), {**location.storage_options, **(storage_options or {})})
+        options = {**location.storage_options, **(storage_options or {})}
+        return Location(str(location), options, cache=cache)
     if isinstance(location, str | os.PathLike):
-        return Location(os.fspath(location), dict(storage_options or {}), fs)
+        return Location(os.fspath(location), dict(storage_options or {}), fs, cache=cache)
     raise InvalidInputError(
         f"can't open a {type(location).__name__}: give a path, a URL, or the file's bytes"
     )

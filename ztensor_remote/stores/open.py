@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError, UnsupportedError
 from .limits import Limits
@@ -12,6 +12,9 @@ from .local import BytesSource, MappedSource, tail_of
 from .location import Location
 from .sink import Sink
 from .source import Identity, Source
+
+if TYPE_CHECKING:
+    from .remote import RemoteSource
 
 _COPY_STEP = 8 << 20
 
@@ -31,9 +34,18 @@ _SINKS = {
 
 
 def open_source(
-    location: Location, *, window: int, limits: Limits | None = None
+    location: Location,
+    *,
+    window: int,
+    limits: Limits | None = None,
+    pinned: Identity | None = None,
 ) -> tuple[Source, memoryview]:
     """Open an object and return it with its last `window` bytes (or all, if it is smaller).
+
+    Parameters
+    ----------
+    pinned : Identity, optional
+        The version that is wanted, where it is known. Another one may be opened all the same.
 
     Raises
     ------
@@ -46,17 +58,25 @@ def open_source(
     if location.is_local:
         mapped = MappedSource(location)
         return mapped, tail_of(mapped, window)
+    source = _remote(location, limits or Limits())
+    if location.cache is not None:
+        from .cached import open_cached
+
+        return open_cached(source, location, window=window, pinned=pinned)
+    return source, source.open_tail(window)
+
+
+def _remote(location: Location, limits: Limits) -> RemoteSource:
+    """Return the source of a remote object, without a request yet."""
     if location.path.startswith("s3://"):
         from .s3_plain import PlainS3Source, plain_s3
 
         plain = plain_s3(location)
         if plain is not None:
-            source = PlainS3Source(location, limits or Limits(), plain)
-            return source, source.open_tail(window)
+            return PlainS3Source(location, limits, plain)
     fs, path = location.resolve()
     make = _serving(fs, _SOURCES) or _load("generic", "GenericSource")
-    source = make(location, fs, path, limits or Limits())
-    return source, source.open_tail(window)
+    return make(location, fs, path, limits)  # type: ignore[no-any-return]
 
 
 def open_sink(location: Location, *, base: Source | None = None, create: bool = False) -> Sink:

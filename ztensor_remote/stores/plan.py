@@ -45,6 +45,10 @@ class Runs:
             np.concatenate([runs.targets for runs in each]),
         )
 
+    def where(self, chosen: npt.NDArray[np.bool_]) -> Runs:
+        """Return the chosen runs."""
+        return Runs(self.offsets[chosen], self.lengths[chosen], self.targets[chosen])
+
     def between(self, start: int, stop: int) -> Runs:
         """Return some of the runs."""
         return Runs(self.offsets[start:stop], self.lengths[start:stop], self.targets[start:stop])
@@ -110,7 +114,7 @@ class Costs:
         return max(waves * self.latency, requests * self.overhead) + nbytes / speed
 
 
-def plan(runs: Runs, costs: Costs) -> list[Request]:
+def plan(runs: Runs, costs: Costs, *, grain: int = 1) -> list[Request]:
     """Return the requests that fetch `runs`, in the order of their offsets.
 
     Runs that touch are one request, up to the size of a part; so are runs with a gap between them
@@ -121,14 +125,17 @@ def plan(runs: Runs, costs: Costs) -> list[Request]:
     runs : Runs
         In any order; they may overlap.
     costs : Costs
+    grain : int
+        Bytes that are always fetched together: narrower gaps between runs cost nothing, and long
+        runs are cut at multiples of it.
     """
     runs = _ordered(runs)
     if not len(runs.offsets):
         return []
     reached = np.maximum.accumulate(runs.offsets + runs.lengths)
     gaps = np.maximum(runs.offsets[1:] - reached[:-1], 0)
-    widest, part = _choose(gaps, int(runs.lengths.sum()), costs)
-    runs = _cut(runs, part)
+    widest, part = _choose(gaps, int(runs.lengths.sum()), costs, free=grain - 1)
+    runs = _cut(runs, part, grain)
     reached = np.maximum.accumulate(runs.offsets + runs.lengths)
     first = _first_of_each(runs.offsets, reached, widest, part)
     last = np.append(first[1:], len(runs.offsets))
@@ -148,10 +155,12 @@ def _ordered(runs: Runs) -> Runs:
     return Runs(runs.offsets[order], runs.lengths[order], runs.targets[order])
 
 
-def _choose(gaps: Offsets, wanted: int, costs: Costs) -> tuple[int, int]:
+def _choose(gaps: Offsets, wanted: int, costs: Costs, *, free: int) -> tuple[int, int]:
     """Return the widest gap worth reading over, and the size of parts."""
     chosen, lowest = (0, 1), np.inf
-    for widest in [0, *(1 << power for power in range(6, 33, 2))]:
+    wanted += int(gaps[gaps <= free].sum())
+    gaps = np.where(gaps <= free, 0, gaps)
+    for widest in [free, *(1 << power for power in range(6, 33, 2) if 1 << power > free)]:
         is_read = gaps <= widest
         fetched = wanted + int(gaps[is_read].sum())
         part = _part_size(fetched, costs)
@@ -172,17 +181,19 @@ def _part_size(fetched: int, costs: Costs) -> int:
     return max(costs.smallest_part, min(costs.largest_part, even))
 
 
-def _cut(runs: Runs, part: int) -> Runs:
+def _cut(runs: Runs, part: int, grain: int) -> Runs:
     """Cut runs into even pieces of a part or less than two."""
     counts = np.maximum(runs.lengths // part, 1)
     if (counts == 1).all():
         return runs
     owner = np.repeat(np.arange(len(counts)), counts)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    size = runs.lengths[owner] // counts[owner]
-    is_last = number == counts[owner] - 1
-    lengths = np.where(is_last, runs.lengths[owner] - number * size, size)
-    cut = Runs(runs.offsets[owner] + number * size, lengths, runs.targets[owner] + number * size)
+    begins = runs.offsets[owner]
+    starts = begins + number * (runs.lengths[owner] // counts[owner])
+    ends = begins + runs.lengths[owner]
+    starts = np.where(number == 0, begins, np.minimum(-(-starts // grain) * grain, ends))
+    stops = np.where(number == counts[owner] - 1, ends, np.append(starts[1:], 0))
+    cut = Runs(starts, stops - starts, runs.targets[owner] + starts - begins)
     return _ordered(cut)
 
 

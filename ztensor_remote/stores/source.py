@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .control import Control
 from .link import Link
+from .plan import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,17 @@ class Stats:
         Bytes those answers carried.
     fallback : str or None
         Why the filesystem's own client is used instead of plain requests, if it is.
+    cached : int
+        Bytes that came from the cache instead.
+    uncached : str or None
+        Why bytes are not kept in the cache that was asked for, if they are not.
     """
 
     requests: int = 0
     bytes: int = 0
     fallback: str | None = field(default=None, compare=False)
+    cached: int = 0
+    uncached: str | None = field(default=None, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, count: int) -> None:
@@ -65,6 +72,11 @@ class Stats:
         with self._lock:
             self.requests += 1
             self.bytes += count
+
+    def add_cached(self, count: int) -> None:
+        """Count bytes that the cache had."""
+        with self._lock:
+            self.cached += count
 
 
 class Source(Protocol):
@@ -96,3 +108,22 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give up what the source itself holds; views stay valid."""
+
+
+@runtime_checkable
+class Keeper(Source, Protocol):
+    """A source that keeps what it reads, where `view` shows it.
+
+    Attributes
+    ----------
+    grain : int
+        Bytes that are read and kept together.
+    """
+
+    grain: int
+
+    def split(self, runs: Runs) -> tuple[Runs, Runs]:
+        """Return the runs that are kept, and those that have to be fetched."""
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether so many bytes can be kept once they are fetched."""

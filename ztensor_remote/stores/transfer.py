@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from .execute import Fetch, run
 from .landing import Landed, Landing
 from .limits import Limits
 from .plan import Request, Runs, plan
-from .source import Source
+from .source import Keeper, Source
 
 
 def plan_for(source: Source, runs: Runs, *, limits: Limits) -> list[Request]:
-    """Return the requests that fetch runs of a source, as the way to it is known."""
-    return plan(runs, source.link.costs(connections=limits.connections))
+    """Return the requests that fetch runs of a source, as the way to it is known.
+
+    Those for runs that the source keeps ask for nothing else, so that they cost nothing.
+    """
+    costs = source.link.costs(connections=limits.connections)
+    if not isinstance(source, Keeper):
+        return plan(runs, costs)
+    kept, missing = source.split(runs)
+    # Without latency no gap is worth reading over, but for those inside what is read anyway.
+    nearby = plan(kept, replace(costs, latency=0, overhead=0), grain=source.grain)
+    return nearby + plan(missing, costs, grain=source.grain)
 
 
 def fetches_of(
@@ -61,6 +71,40 @@ def transfer(
     seconds = time.perf_counter() - start
     for source, bytes_before in zip(sources, before, strict=True):
         source.link.moved(source.stats.bytes - bytes_before, seconds)
+
+
+def fill(
+    source: Source,
+    runs: Runs,
+    *,
+    limits: Limits,
+    progress: Callable[[int], object] = lambda count: None,
+) -> bool:
+    """Bring runs to where `Source.view` shows them.
+
+    Returns
+    -------
+    bool
+        Whether the source has such a place. There may be no room in it for all of them.
+
+    Raises
+    ------
+    ZTensorError
+    """
+    if not isinstance(source, Keeper):
+        return False
+    kept, missing = source.split(runs)
+    nbytes = int(kept.lengths.sum())
+    source.stats.add_cached(nbytes)
+    if source.has_room(int(missing.lengths.sum())):
+        progress(nbytes)
+        requests = plan_for(source, missing, limits=limits)
+        fetches = (
+            Fetch(source, each.offset, each.length, None, lambda _: None, each.wanted)
+            for each in requests
+        )
+        transfer(fetches, [source], limits=limits, progress=progress)
+    return True
 
 
 def fetch(source: Source, runs: Runs, destination: memoryview, *, limits: Limits) -> None:
