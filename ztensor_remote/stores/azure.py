@@ -65,7 +65,7 @@ class AzureSource(RemoteSource):
         head, answer = retried(
             lambda: self._collect(f"bytes=0-{_SOME - 1}", limit=_SOME, control=control),
             url=self.url,
-            doing="read the beginning of it",
+            doing="open it",
             pause=control.pause,
         )
         if answer is None:

@@ -33,6 +33,10 @@ _SECRET = re.compile(
     r"[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|(?:(?:bearer|basic)\s+)?[^\s&\"',;)}]+)"
     r"|(bearer\s+)\S+"
 )
+# What S3, GCS and Azure say, in codes and in sentences.
+_NO_BUCKET = re.compile(
+    "NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist"
+)
 _URL_QUERY = re.compile(r"(\w+://[^\s'\"?]+)\?[^\s'\"]+")
 _URL_USER = re.compile(r"(\w+://)[^/@\s]+@")
 # Words in the names of the errors of aiohttp, botocore, urllib3 and azure.core.
@@ -122,7 +126,16 @@ def translate(error: BaseException, *, url: str, doing: str) -> ZTensorError:
     # Azure's client adds the whole answer below.
     reason = scrub(str(error).strip().partition("\n")[0] or type(error).__name__)
     if isinstance(error, FileNotFoundError) or status == 404:
-        return NotFoundError(f"can't {doing}: nothing is stored there", url=url)
+        missing = (
+            "there is no such bucket" if _NO_BUCKET.search(reason) else "nothing is stored there"
+        )
+        return NotFoundError(f"can't {doing}: {missing}", url=url)
+    if "Credential" in type(error).__name__:  # of botocore, google.auth, azure.identity
+        return AccessDeniedError(
+            f"can't {doing}: no credentials were found ({reason}); give them in storage_options, "
+            "or anon=True for what is public",
+            url=url,
+        )
     if isinstance(error, PermissionError) or status in (401, 403):
         return AccessDeniedError(
             f"can't {doing}: access denied ({reason}); check the credentials in storage_options "

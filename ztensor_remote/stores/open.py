@@ -49,6 +49,8 @@ def open_source(
 
     Raises
     ------
+    InvalidInputError
+        The location can't be that of an object.
     StoreError
         Not there, not allowed, not reachable.
     """
@@ -75,6 +77,8 @@ def _remote(location: Location, limits: Limits) -> RemoteSource:
         if plain is not None:
             return PlainS3Source(location, limits, plain)
     fs, path = location.resolve()
+    if _names_a_bucket(fs, path):
+        raise InvalidInputError("the URL names a bucket; add the name of a file", url=location.url)
     make = _serving(fs, _SOURCES) or _load("generic", "GenericSource")
     return make(location, fs, path, limits)  # type: ignore[no-any-return]
 
@@ -168,6 +172,12 @@ def _continued(sink: Sink, base: Source | None) -> Sink:
         sink.abort()
         raise
     return sink
+
+
+def _names_a_bucket(fs: Any, path: str) -> bool:
+    """Whether a path in a store of buckets leads to no object in one."""
+    is_store = any(base.__name__ in _SINKS for base in type(fs).__mro__)
+    return is_store and not path.partition("/")[2]
 
 
 def _serving(fs: Any, table: dict[str, tuple[str, str]]) -> Any:

@@ -77,7 +77,7 @@ class RemoteSource(ABC):
         return retried(
             lambda: self._open_tail(window, control),
             url=self.url,
-            doing="read the end of it",
+            doing="open it",
             pause=control.pause,
         )
 
