@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import pytest
 
 from tests.servers.azure import AzureEndpoint, azure_server
+from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.endpoint import Endpoint, StoreEndpoint
 from tests.servers.gcs import GcsEndpoint, gcs_server
 from tests.servers.http import HttpServer
@@ -66,6 +67,12 @@ def azure() -> Iterator[AzureEndpoint]:
         pytest.skip("Azurite comes through npm, which is not installed")
     with azure_server() as server:
         yield server.endpoint
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Give certificates for TLS on 127.0.0.1, which no system trusts."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

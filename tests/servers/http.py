@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ class HttpServer(Listener):
         Answer everything with this status and nothing else.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(_Connection)
+    def __init__(self, folder: Path, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(_Connection, tls)
         self.folder = folder
         self.endpoint = HttpEndpoint(self.url)
         self.ignore_ranges = False

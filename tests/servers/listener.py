@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,8 +23,11 @@ class Listener(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", 0), handler)
+        self._tls = tls
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -32,7 +36,8 @@ class Listener(socketserver.ThreadingTCPServer):
     @property
     def url(self) -> str:
         """The address that clients use."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self.server_address[1]}"
 
     def pause(self, seconds: float) -> None:
         """Sleep, but no longer than the server runs."""
@@ -69,6 +74,15 @@ class Listener(socketserver.ThreadingTCPServer):
                 _cut(connection)
         self.server_close()
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; its own thread shakes hands when it first reads."""
+        connection, address = super().get_request()
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve one connection."""
         with self.cut_at_exit(request):
@@ -76,7 +90,7 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that went away, as tests make them do; show everything else."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 

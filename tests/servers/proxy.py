@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -90,8 +91,8 @@ class Proxy(Listener):
         Called with each request, one at a time, before it is forwarded; returns what to do to it.
     """
 
-    def __init__(self, target: str) -> None:
-        super().__init__(_Connection)
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(_Connection, tls)
         self.fault: FaultHook = _no_fault
         self._target = urlsplit(target).netloc
         self._requests: list[Request] = []

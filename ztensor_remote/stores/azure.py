@@ -25,7 +25,7 @@ from .location import Location
 from .remote import RemoteSource
 from .scatter import Scatter
 from .source import Identity
-from .target import NoTarget, Target
+from .target import NoTarget, Target, environment_proxy
 from .tls import tls_context
 
 _VALID = 1800
@@ -101,6 +101,7 @@ class AzureSource(RemoteSource):
                 f"{client.url}{joint}{query.lstrip('&')}" if query else client.url,
                 headers=headers,
                 tls=tls_context(True),
+                proxy=environment_proxy(client.url),
                 expires=time.monotonic() + valid / 2,
             )
 

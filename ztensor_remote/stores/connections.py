@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import base64
 import os
 import selectors
 import socket
@@ -13,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPSConnection
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from .control import Control
-from .target import Origin
+from .target import Origin, basic_auth
 
 _MOST_IDLE = 64
 _LONGEST_IDLE = 30.0
@@ -106,12 +105,9 @@ def _new(origin: Origin) -> HTTPConnection:
 
 
 def proxy_headers(proxy: str) -> dict[str, str]:
-    """Return what the user and the password in a proxy's URL stand for."""
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return {}
-    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+    """Return what a proxy wants to be told: the user and the password of its URL."""
+    credentials = basic_auth(proxy)
+    return {} if credentials is None else {"Proxy-Authorization": credentials}
 
 
 def _connected(connection: HTTPConnection, timeout: float) -> socket.socket:

@@ -44,6 +44,8 @@ class GCSSource(RemoteSource):
         """Return the URL of the pinned generation, and a fresh token."""
         if self._fs.session_kwargs:
             raise NoTarget("gcsfs has session_kwargs, which are for aiohttp")
+        if getattr(self._fs, "_use_client_cert", False):
+            raise NoTarget("gcsfs has a client certificate")
         url = self._fs.url(self._path, generation=pin and pin.version)
         query = urlencode(self._fs._get_params({}))
         return Target(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from fsspec.implementations.http import get_client
 
@@ -15,7 +14,7 @@ from .limits import Limits
 from .location import Location
 from .remote import RemoteSource
 from .source import Identity
-from .target import NoTarget, Target
+from .target import NoTarget, Target, basic_auth
 from .tls import as_context
 
 _OF_NO_CONCERN = frozenset(("timeout", "raise_for_status"))
@@ -37,13 +36,14 @@ class HTTPSource(RemoteSource):
         headers = {**session.pop("headers", {}), **options.pop("headers", {})}
         auth = options.pop("auth", None) or session.pop("auth", None)
         tls = as_context(options.pop("ssl", None))
-        url, user = _without_user(str(fs.encode_url(self._path)))
+        url = str(fs.encode_url(self._path))
+        user = basic_auth(url)
         if auth or user:
             headers["Authorization"] = auth.encode() if auth else user
         unknown = sorted({*options, *session} - _OF_NO_CONCERN)
         if unknown:
             raise NoTarget(f"the filesystem was given {', '.join(unknown)}, which are for aiohttp")
-        return Target(url, headers=headers, tls=tls, by_date=True, follow=True)
+        return Target(_without_user(url), headers=headers, tls=tls, by_date=True, follow=True)
 
     def get(
         self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
@@ -70,14 +70,9 @@ class HTTPSource(RemoteSource):
             await receive_body(answer, receive, etag=etag, version=version)
 
 
-def _without_user(url: str) -> tuple[str, str | None]:
-    """Split a URL into what is sent and the header that its user and password stand for."""
+def _without_user(url: str) -> str:
     parts = urlsplit(url)
-    if parts.username is None:
-        return url, None
-    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"  # RFC 7617 §2
-    header = f"Basic {b64encode(credentials.encode()).decode()}"
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), header
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 async def receive_body(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from .answer import Answer, RangeNotSatisfiable, Receive, stated_length
 from .control import Control
@@ -17,7 +18,7 @@ from .limits import Limits
 from .location import Location
 from .remote import RemoteSource
 from .source import Identity
-from .target import NoTarget, Target
+from .target import NoTarget, Target, plain_proxy
 from .tls import tls_context
 
 _CHUNK = 1 << 20
@@ -27,6 +28,18 @@ VALID = 1800
 VERSION_HEADER = "x-amz-version-id"
 _OF_S3 = frozenset(("s3-query", "s3v4-query", "v4-query"))
 _CHOICE = "ztensor-remote-v4"
+_SIGNED_HEADERS = "X-Amz-SignedHeaders"
+# Of aiohttp's connector: how long and how many connections are kept.
+_OF_NO_CONCERN = frozenset(
+    (
+        "keepalive_timeout",
+        "limit_per_host",
+        "force_close",
+        "use_dns_cache",
+        "ttl_dns_cache",
+        "enable_cleanup_closed",
+    )
+)
 
 
 class S3Source(RemoteSource):
@@ -53,16 +66,18 @@ class S3Source(RemoteSource):
         named = {"Bucket": self._bucket, "Key": self._key}
         if self._version:
             named["VersionId"] = self._version
-        extra = self._fs._get_s3_method_kwargs(client.get_object, **named).keys() - named.keys()
+        fs = self._fs
+        sent = fs._get_s3_method_kwargs(client.get_object, fs.req_kw, **named)
+        extra = sent.keys() - named.keys()
         if extra:  # they are headers, which would have to be signed as well
             raise NoTarget(f"s3fs adds {', '.join(sorted(extra))} to its requests")
-        with _signing_v4(client):
-            url = await client.generate_presigned_url("get_object", named, ExpiresIn=VALID)
+        url = await _signed(client, named)
         session = client._endpoint.http_session
+        _check_session(session)
         return Target(
             url,
             tls=_tls(session) if url.startswith("https:") else None,
-            proxy=session._proxy_config.proxy_url_for(url),
+            proxy=plain_proxy(session._proxy_config.proxy_url_for(url)),
             expires=time.monotonic() + VALID / 2,
             version_header=VERSION_HEADER,
         )
@@ -104,6 +119,21 @@ class S3Source(RemoteSource):
                 scatter.write(chunk)
 
 
+async def _signed(client: Any, named: dict[str, str]) -> str:
+    """Return a URL that says all; a signature that covers headers would want them sent too."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        with _signing_v4(client):
+            url = str(await client.generate_presigned_url("get_object", named, ExpiresIn=VALID))
+    except BotoCoreError as error:
+        raise NoTarget(f"s3fs's client can't sign URLs: {type(error).__name__}") from None
+    query = dict(parse_qsl(urlsplit(url).query))
+    if query.get(_SIGNED_HEADERS, "host") != "host":
+        raise NoTarget(f"s3fs's client signs {query[_SIGNED_HEADERS]}, which it alone can send")
+    return url
+
+
 @contextmanager
 def _signing_v4(client: Any) -> Iterator[None]:
     """Have URLs signed with version 4: botocore still prefers version 2, which stores refuse."""
@@ -117,6 +147,15 @@ def _signing_v4(client: Any) -> Iterator[None]:
 
 def _choose_v4(signature_version: Any, **_: Any) -> str | None:
     return "s3v4-query" if signature_version in _OF_S3 else None
+
+
+def _check_session(session: Any) -> None:
+    """Refuse what reaches servers in a way that plain connections would not take."""
+    if type(session).__name__ != "AIOHTTPSession":
+        raise NoTarget(f"s3fs's client has a {type(session).__name__} to reach servers with")
+    unknown = sorted(session._connector_args.keys() - _OF_NO_CONCERN)
+    if unknown:
+        raise NoTarget(f"s3fs has connector_args {', '.join(unknown)}, which are for aiohttp")
 
 
 def _tls(session: Any) -> ssl.SSLContext:
@@ -134,7 +173,7 @@ async def call_s3(fs: Any, method: str, **kwargs: Any) -> dict[str, Any]:
     They are the caller's to set (``config_kwargs={"retries": ...}``), and would multiply with ours.
     """
     try:
-        answer: dict[str, Any] = await fs._call_s3(method, **kwargs)
+        answer: dict[str, Any] = await fs._call_s3(method, fs.req_kw, **kwargs)
     except Exception as error:
         raise Exhausted from error
     return answer

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 class NoTarget(Exception):
     """The filesystem is set up in a way that plain requests can't honour; the text says how."""
+
+
+def basic_auth(url: str) -> str | None:
+    """Return the header that user and password in a URL stand for, if they are there."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return None
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
+def plain_proxy(url: str | None) -> str | None:
+    """Return the URL of a proxy that plain connections can go through.
+
+    Raises
+    ------
+    NoTarget
+    """
+    if url is not None and not url.startswith("http://"):
+        raise NoTarget(f"the way leads through a proxy of kind {url.partition(':')[0]}")
+    return url
+
+
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL, for clients that heed it.
+
+    Raises
+    ------
+    NoTarget
+    """
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return plain_proxy(getproxies().get(parts.scheme))
 
 
 @dataclass(frozen=True, slots=True)
