@@ -31,6 +31,7 @@ from tests.reader.caching import (
     used,
 )
 from tests.reader.models import mapping_of, model_bytes
+from tests.servers.faults import CorruptByte
 from tests.servers.http import HttpServer
 from tests.stores.backends import MakeBackend, StoreBackend, Through
 from ztensor_remote.stores import cache as caches
@@ -290,6 +291,33 @@ class TestDamage:
             subprocess.run(["rm", "-r", cache], check=True)
             with pytest.warns(RuntimeWarning, match="reading goes on without it"):
                 assert equal(model.load())
+
+
+class TestWrongOnTheWay:
+    @pytest.mark.parametrize("read", ["load", "read_into"])
+    @pytest.mark.parametrize("name", ["t3", "packed", "sparse"])
+    def test_is_not_kept(self, served: Served, cache: Path, name: str, read: str) -> None:
+        def check(model: zt.Reader) -> None:
+            if read == "load":
+                model.load([name])
+            else:
+                out = np.empty(model[name].shape, model[name].dtype)
+                model.read_into({name: out})
+                assert (out == wanted).all()
+
+        with zt.open(served.path) as model:
+            wanted = model[name].numpy()
+        with zt.open(served.url, cache=cache) as model:
+            served.proxy.fault = lambda request: CorruptByte(BLOCK + 5)
+            with pytest.raises(zt.FormatError):
+                check(model)
+            served.proxy.fault = lambda request: None
+            check(model)
+        forget()
+        served.sent()
+        with zt.open(served.url, cache=cache) as model:
+            check(model)
+        assert served.sent() == [TAIL]
 
 
 class TestLimit:

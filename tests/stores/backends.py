@@ -6,7 +6,7 @@ import uuid
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,20 @@ from tests.servers.endpoint import Endpoint, StoreEndpoint
 from tests.servers.http import HttpServer
 from tests.servers.proxy import Proxy
 from tests.servers.s3 import S3Endpoint
-from ztensor_remote.stores import Location, locate
+from ztensor_remote.stores import Cache, Location, locate
 
-READABLE = ["local", "memory", "bytes", "http", "moto", "ministack", "rclone", "gcs", "azure"]
+READABLE = [
+    "local",
+    "memory",
+    "bytes",
+    "cached",
+    "http",
+    "moto",
+    "ministack",
+    "rclone",
+    "gcs",
+    "azure",
+]
 # One for each kind of client; S3 once signed by us and once by s3fs.
 FAULTY = ["http", "moto", "s3fs", "gcs", "azure"]
 REMOTE = ["http", "moto", "ministack", "rclone", "gcs", "azure"]
@@ -122,6 +133,14 @@ class HttpBackend(LocalBackend):
 
     def through(self, endpoint: Endpoint, path: str) -> Location:
         return locate(f"{endpoint.url}/{path}")
+
+
+@dataclass
+class CachedBackend(HttpBackend):
+    """The same, by way of a cache on the disk."""
+
+    def location(self, path: str) -> Location:
+        return replace(super().location(path), cache=Cache(self.folder / "cache"))
 
 
 @dataclass

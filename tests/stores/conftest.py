@@ -22,6 +22,7 @@ from .backends import (
     PART,
     Backend,
     BytesBackend,
+    CachedBackend,
     HttpBackend,
     LocalBackend,
     MakeBackend,
@@ -70,6 +71,8 @@ def backend_of(
                 named = request.getfixturevalue("moto")
                 endpoint = replace(named, response_checksum_validation="when_required")
                 return StoreBackend(endpoint, *shared_bucket(endpoint))
+            case "cached":
+                return CachedBackend(tmp_path, request.getfixturevalue("http_server"))
             case _:
                 endpoint = request.getfixturevalue(name)
                 return StoreBackend(endpoint, *shared_bucket(endpoint))

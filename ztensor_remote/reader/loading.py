@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..codecs import decode_all, is_checkable
-from ..errors import LimitError, UnsupportedError, located
+from ..errors import FormatError, LimitError, UnsupportedError, located
 from ..manifest import ZSTD, ZSTD_SEEKABLE, Component
 from ..manifest.dtypes import storage_width
 from ..manifest.validate import check_expansion
-from ..stores import Fetch, Runs, Source, fetches_of, fill, run_all, transfer
+from ..stores import Fetch, Runs, Source, fetches_of, fill, forget, run_all, transfer
 from .memory import allocate
 from .want import Arrival, Want
 
@@ -112,7 +112,7 @@ class Loading:
         view = source.view(want.part.offset, want.part.length)
         if view is None:
             return False
-        with _located(want):
+        with self._judging(want):
             self._check_digest(want.part, view)
         self._loaded[want] = view
         return True
@@ -133,7 +133,9 @@ class Loading:
 
         def landed(index: int, start: int, stop: int) -> None:
             arrival = arrivals[index]
-            if arrival.landed(start, stop):
+            with self._judging(arrival.want):
+                is_last = arrival.landed(start, stop)
+            if is_last:
                 swap_bytes(arrival.destination, arrival.want.part)
 
         destinations = [arrival.destination for arrival in arrivals]
@@ -152,7 +154,7 @@ class Loading:
         part = want.part
 
         def decode(stored: memoryview) -> None:
-            with _located(want):
+            with self._judging(want):
                 self._decode(want, stored)
 
         return Fetch(source, part.offset, part.length, None, decode, part.length)
@@ -177,6 +179,17 @@ class Loading:
         memory = allocate(want.length) if want.destination is None else want.destination
         self._blobs.decode(want.part, stored, memory)
         return memory
+
+    @contextmanager
+    def _judging(self, want: Want) -> Iterator[None]:
+        """Have bytes that turn out to be wrong fetched anew the next time, not kept."""
+        try:
+            with _located(want):
+                yield
+        except FormatError:
+            part = want.part
+            forget(self._blobs.source_of(part), part.offset, part.length)
+            raise
 
     def _digest(self, want: Want) -> str | None:
         """Return the digest that raw bytes must have, if they are to be compared with one."""

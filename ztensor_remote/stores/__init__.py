@@ -13,7 +13,7 @@ from .open import open_append, open_sink, open_source
 from .plan import Request, Runs
 from .sink import Sink
 from .source import Identity, Source, Stats
-from .transfer import fetch, fetches_of, fill, plan_for, transfer
+from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
 from .upload_generic import MemorySink
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "fetch",
     "fetches_of",
     "fill",
+    "forget",
     "locate",
     "open_append",
     "open_sink",

@@ -20,7 +20,7 @@ from xxhash import xxh3_64_intdigest
 
 from .claims import Claims
 from .local import map_privately
-from .room import DATA, SUMS
+from .room import DATA, SUMS, lock
 
 BLOCK = 64 << 10
 """Bytes that are fetched and kept together."""
@@ -116,6 +116,14 @@ class Blocks:
         sums = [self._sum(block) for block in self.covering(start, offset - start)]
         _write(self._sums, memoryview(np.array(sums, _SUM).tobytes()), first * _SUM.itemsize)
 
+    def forget(self, blocks: range) -> None:
+        """Take back that some blocks are there."""
+        _write(
+            self._sums, memoryview(bytes(len(blocks) * _SUM.itemsize)), blocks.start * _SUM.itemsize
+        )
+        for block in blocks:
+            self._checked[block] = False
+
     def _sum(self, block: int) -> int:
         # Not by the mapping: where others cut the file or the disk is full, touching it kills.
         return xxh3_64_intdigest(os.pread(self._data, BLOCK, block * BLOCK)) or 1
@@ -171,7 +179,7 @@ def _open_data(path: str, size: int) -> int:
     while True:
         file = os.open(path, _FLAGS, _MODE)
         try:
-            fcntl.flock(file, fcntl.LOCK_SH)
+            lock(file, fcntl.LOCK_SH)
             if _is_at(path, file):
                 if os.fstat(file).st_size != size:
                     os.ftruncate(file, size)

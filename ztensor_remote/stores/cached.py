@@ -169,6 +169,13 @@ class CachedSource:
         except OSError as error:
             self._fail(error)
 
+    def forget(self, offset: int, length: int) -> None:
+        """Fetch bytes anew when they are next read."""
+        try:
+            self._blocks.forget(self._blocks.covering(offset, length))
+        except OSError as error:
+            self._fail(error)
+
     def _fail(self, error: OSError) -> None:
         self._is_broken = True
         report(error, self._cache, self.stats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ DATA, SUMS = ".data", ".sums"
 """Ends of the names of an object's two files."""
 
 _COUNT = "size"
+_PATIENCE = 5.0
+"""Seconds to wait for a lock that is only ever held for moments, unless its holder hangs."""
 _SECTOR = 512
 _PAGE = 4096
 """Bytes that a file system gives out together; each write may take one more for the sums."""
@@ -50,8 +53,9 @@ class Room:
             if used + nbytes > self._most:
                 yield False
                 return
-            yield True
+            # First: who is killed as it writes leaves a count that is too high, and made anew.
             _write(file, used + nbytes)
+            yield True
 
     def has(self, nbytes: int) -> bool:
         """Make room for so many bytes if it can be made; return whether there is.
@@ -70,7 +74,7 @@ class Room:
     def _counted(self) -> Iterator[int]:
         file = os.open(os.path.join(self._folder, _COUNT), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, fcntl.LOCK_EX)
             yield file
         finally:
             os.close(file)
@@ -90,6 +94,24 @@ class Room:
                 used -= each.nbytes
         _write(file, used)
         return used
+
+
+def lock(file: int, kind: int) -> None:
+    """Lock a file, which ends with the descriptor.
+
+    Raises
+    ------
+    OSError
+        Others have a lock on it, and don't give it up.
+    """
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.001)
 
 
 @dataclass(frozen=True, slots=True)

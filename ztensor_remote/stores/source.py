@@ -127,3 +127,6 @@ class Keeper(Source, Protocol):
 
     def has_room(self, nbytes: int) -> bool:
         """Whether so many bytes can be kept once they are fetched."""
+
+    def forget(self, offset: int, length: int) -> None:
+        """Fetch bytes anew when they are next read: they turned out to be wrong."""

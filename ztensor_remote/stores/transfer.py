@@ -115,3 +115,9 @@ def fetch(source: Source, runs: Runs, destination: memoryview, *, limits: Limits
     ZTensorError
     """
     transfer(fetches_of(source, runs, [destination], limits=limits), [source], limits=limits)
+
+
+def forget(source: Source, offset: int, length: int) -> None:
+    """Have wrong bytes fetched anew when they are next read, if the source kept them."""
+    if isinstance(source, Keeper):
+        source.forget(offset, length)
