@@ -8,7 +8,7 @@ from itertools import islice
 from ..codecs import check_digest, is_checkable
 from ..container import MAGIC_1, MAGIC_2, Footer, Generation, parse_footer
 from ..errors import FormatError
-from ..manifest import Manifest, parse_manifest
+from ..manifest import Component, Manifest, parse_manifest
 from ..stores import MappedSource
 
 _STEP = 4 << 20
@@ -18,11 +18,11 @@ FARTHEST = 1 << 30
 _MOST_TRIED = 10_000
 """Magic numbers that are tried, for a hostile file may be full of them."""
 
-_MOST_PARSED = 256 << 20
-"""Bytes of manifests that are parsed before the search is given up."""
+_MOST_PARSED = 4 << 20
+"""Bytes of manifests that turn out to be none before the search is given up."""
 
 _MOST_COMPARED = 16 << 20
-"""Bytes of blobs that are compared with their digests."""
+"""Bytes of blobs that are compared with their digests, in all."""
 
 
 def recover(source: MappedSource, *, farthest: int = FARTHEST) -> tuple[Footer, Manifest] | None:
@@ -44,8 +44,10 @@ def recover(source: MappedSource, *, farthest: int = FARTHEST) -> tuple[Footer, 
     head = bytes(source.view(0, min(8, size)))
     if head not in (MAGIC_1, MAGIC_2):
         return None
-    parsed = 0
+    parsed = compared = 0
     for end in islice(_ends(source, head, size, farthest), _MOST_TRIED):
+        if parsed > _MOST_PARSED:
+            return None
         try:
             footer = parse_footer(
                 bytes(source.view(max(0, end - 40), min(40, end))), size=end, head=head
@@ -53,11 +55,14 @@ def recover(source: MappedSource, *, farthest: int = FARTHEST) -> tuple[Footer, 
             if footer is None or footer.is_data_shard:
                 continue
             parsed += footer.manifest_length
-            if parsed > _MOST_PARSED:
-                return None
             data = bytes(source.view(footer.manifest_offset, footer.manifest_length))
             manifest = parse_manifest(data, footer, size=end)
-            _check_is_of_this_file(source, footer, manifest)
+            for part in _comparable(footer, manifest):
+                compared += part.length
+                if compared > _MOST_COMPARED:
+                    break
+                assert part.digest is not None
+                check_digest(part.digest, source.view(part.offset, part.length))
         except FormatError:
             continue
         source.cut(end)
@@ -79,24 +84,18 @@ def _ends(source: MappedSource, magic: bytes, size: int, farthest: int) -> Itera
         stop = start
 
 
-def _check_is_of_this_file(source: MappedSource, footer: Footer, manifest: Manifest) -> None:
-    """Compare blobs with their digests, the smallest first, as far as that takes no time.
+def _comparable(footer: Footer, manifest: Manifest) -> list[Component]:
+    """Return the blobs whose digests tell whether a manifest is of this file, the smallest first.
 
     A file that is stored in a tensor has a footer too, but its offsets count from its own start.
     Version 2 states the manifest's offset and hash, which can't fit by chance.
     """
     if footer.generation is not Generation.V1_1:
-        return
+        return []
     parts = [
         part
         for tensor in manifest.tensors.values()
         for part in tensor.components.values()
         if part.length and part.digest and is_checkable(part.digest, manifest.digest_algorithms)
     ]
-    read = 0
-    for part in sorted(parts, key=lambda part: part.length):
-        read += part.length
-        if read > _MOST_COMPARED:
-            return
-        assert part.digest is not None
-        check_digest(part.digest, source.view(part.offset, part.length))
+    return sorted(parts, key=lambda part: part.length)
