@@ -6,7 +6,7 @@ Each also derives from the builtin that people already catch::
     ├── FormatError (ValueError)              the bytes break the format; `rule` says which rule
     │   └── DigestError                       stored bytes do not have the digest the file states
     ├── UnsupportedError (NotImplementedError)  valid, but we can't decode, write or do it
-    ├── LimitError (ValueError)               allowed by the format, larger than the limit in force
+    ├── LimitError (ValueError, MemoryError)  allowed by the format, larger than a limit or memory
     ├── InvalidInputError (ValueError)        the caller's argument: wrong name, shape, dtype, order
     │   └── DuplicateNameError                a tensor of this name is already in the file
     ├── TensorNotFoundError (KeyError)        no tensor (or component) of this name
@@ -95,12 +95,20 @@ def _rebuild(cls: type[ZTensorError], state: dict[str, Any]) -> ZTensorError:
 def located(
     *, url: str | None = None, tensor: str | None = None, component: str | None = None
 ) -> Iterator[None]:
-    """Tell errors of our tree that leave the block where they happened."""
+    """Tell errors of our tree that leave the block where they happened.
+
+    Memory that runs out is one of them: a small file may say that it is large.
+    """
     try:
         yield
     except ZTensorError as error:
         error.at(url=url, tensor=tensor, component=component)
         raise
+    except MemoryError as error:
+        message = (
+            f"there is not enough memory: {error}" if str(error) else "there is no memory left"
+        )
+        raise LimitError(message, url=url, tensor=tensor, component=component) from None
 
 
 class FormatError(ZTensorError, ValueError):
@@ -130,8 +138,8 @@ class UnsupportedError(ZTensorError, NotImplementedError):
     """Valid, but not something that can be decoded, written or done here."""
 
 
-class LimitError(ZTensorError, ValueError):
-    """Larger than a limit in force; raise the limit if the file is trusted."""
+class LimitError(ZTensorError, ValueError, MemoryError):
+    """Larger than a limit in force, or than memory; raise the limit if the file is trusted."""
 
 
 class InvalidInputError(ZTensorError, ValueError):

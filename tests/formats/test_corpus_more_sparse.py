@@ -258,3 +258,15 @@ def test_dense_forms_that_fit_no_memory(data: bytes) -> None:
             tensor.scipy()
         except zt.UnsupportedError:
             pass  # SciPy's own indices are signed
+
+
+def test_memory_that_is_not_there_is_a_limit_too() -> None:
+    """Whatever limit is set: no machine has 2^58 bytes."""
+    with zt.open(
+        coo([1 << 56], values=[1], coords=[7]), limits=zt.Limits(max_decoded=LARGE)
+    ) as file:
+        for read in (file["m"].numpy, lambda: file["m"][:2]):
+            with pytest.raises(zt.LimitError, match="memory") as caught:
+                read()
+            assert isinstance(caught.value, MemoryError)
+            assert caught.value.tensor == "m"
