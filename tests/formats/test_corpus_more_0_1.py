@@ -51,6 +51,14 @@ def test_any_key_order_and_the_self_describe_tag() -> None:
         assert reader["t"].numpy().tobytes() == EIGHT
 
 
+def test_tags_before_any_value() -> None:
+    tag = head(6, 1234)
+    entry = {key: Raw(tag + cbor(value)) for key, value in entry_0_1().items()}
+    for data in (file_0_1(Raw(tag + cbor([Raw(tag + cbor(entry))]))), file_0_1([entry])):
+        with zt.open(data) as reader:
+            assert reader["t"].numpy().tobytes() == EIGHT
+
+
 def test_fields_that_may_be_missing() -> None:
     reads(layout=...)
     reads(encoding=...)

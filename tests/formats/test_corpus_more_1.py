@@ -107,6 +107,30 @@ def test_the_self_describe_tag() -> None:
     reads(of_roots(lambda root: Raw(head(6, 55799) + cbor(root))))
 
 
+def tagged(value: Any) -> Raw:
+    """Return the CBOR of a value with a tag before all that is in it, but for the keys."""
+    if isinstance(value, dict):
+        pairs = b"".join(cbor(key) + tagged(item) for key, item in value.items())
+        return Raw(head(6, 1234) + head(5, len(value)) + pairs)
+    if isinstance(value, list):
+        return Raw(head(6, 55799) + head(4, len(value)) + b"".join(map(tagged, value)))
+    return Raw(head(6, 1) + head(6, 4000) + cbor(value))
+
+
+def test_tags_before_any_value() -> None:
+    """Published readers pass over all of them."""
+    reads(of_roots(tagged))
+    name = Raw(head(6, 1) + cbor("t"))
+    reads(of_tensors({name: tensor_1_0()}, {name: object_1_2()}))
+    reads(files({"digest": tagged(f"sha256:{hashlib.sha256(EIGHT).hexdigest()}")}))
+
+
+def test_a_tag_makes_no_other_type_of_a_value() -> None:
+    for wrong in (None, 8, [8], b"u8"):
+        assert rule_of(files({"dtype": tagged(wrong)})["1.2"]) == "Schema"
+        assert opening_rules(files({"offset": tagged(-64)})) == {"Schema"}
+
+
 def test_any_key_order() -> None:
     reads(of_roots(lambda root: dict(reversed(root.items()))))
 

@@ -19,32 +19,45 @@ def reject(message: str, *, rule: str = "Schema") -> NoReturn:
     raise FormatError(message, rule=rule)
 
 
+def untagged(value: Any) -> Any:
+    """Return what follows the tags before a value: readers of 0.1 and 1.x pass over them."""
+    from cbor2 import CBORTag
+
+    while isinstance(value, CBORTag):
+        value = value.value
+    return value
+
+
 def get_fields(value: Any, what: str) -> dict[Any, Any]:
     """Return `value` if it is a map of fields, each there at most once."""
-    if isinstance(value, RepeatedKeys):
+    fields = get_map(value, what)
+    if isinstance(fields, RepeatedKeys):
         reject(f"{what} repeats a key", rule="CborDuplicateKey")
-    return get_map(value, what)
+    return fields
 
 
 def get_map(value: Any, what: str) -> dict[Any, Any]:
     """Return `value` if it is a map."""
-    if not isinstance(value, dict):
-        reject(f"{what} must be a map, not {_kind(value)}")
-    return value
+    fields = value if isinstance(value, dict) else untagged(value)
+    if not isinstance(fields, dict):
+        reject(f"{what} must be a map, not {_kind(fields)}")
+    return fields
 
 
 def get_list(value: Any, what: str) -> list[Any]:
     """Return `value` if it is an array."""
-    if not isinstance(value, list):
-        reject(f"{what} must be an array, not {_kind(value)}")
-    return value
+    items = value if isinstance(value, list) else untagged(value)
+    if not isinstance(items, list):
+        reject(f"{what} must be an array, not {_kind(items)}")
+    return items
 
 
 def get_text(value: Any, what: str) -> str:
     """Return `value` if it is a text string."""
-    if not isinstance(value, str):
-        reject(f"{what} must be text, not {_kind(value)}")
-    return value
+    text = value if isinstance(value, str) else untagged(value)
+    if not isinstance(text, str):
+        reject(f"{what} must be text, not {_kind(text)}")
+    return text
 
 
 def get_optional_text(fields: dict[Any, Any], key: str) -> str | None:
@@ -55,9 +68,10 @@ def get_optional_text(fields: dict[Any, Any], key: str) -> str | None:
 
 def get_uint(value: Any, what: str) -> int:
     """Return `value` if it is an unsigned 64-bit integer."""
-    if type(value) is not int or not 0 <= value <= MAX_U64:
-        reject(f"{what} must be an unsigned 64-bit integer, not {_kind(value)}")
-    return value
+    number = value if type(value) is int else untagged(value)
+    if type(number) is not int or not 0 <= number <= MAX_U64:
+        reject(f"{what} must be an unsigned 64-bit integer, not {_kind(number)}")
+    return number
 
 
 def require(fields: dict[Any, Any], key: str, what: str) -> Any:
