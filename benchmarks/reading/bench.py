@@ -89,6 +89,8 @@ class Bench:
             writer = peer_class(name).written_by
             if case.place == "signed" and writer != "ztensor_remote":
                 continue
+            if case.place == "tls" and not peer_class(name).trusts:
+                continue
             try:
                 self._data.write(writer, case.dataset)
             except PeerFailedError as error:

@@ -15,7 +15,7 @@ from .job import Job
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 ROOT = BENCHMARKS.parent
-TIMEOUT = 180.0
+TIMEOUT = 120.0
 
 
 class PeerFailedError(RuntimeError):

@@ -32,6 +32,7 @@ http {{
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000;
+    keepalive_timeout 1h;
     default_type application/octet-stream;
     client_body_temp_path {scratch}/body;
     proxy_temp_path {scratch}/proxy;

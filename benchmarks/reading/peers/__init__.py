@@ -17,6 +17,16 @@ CLASSES = {
     "obstore": "obstore:Obstore",
     "boto3": "boto3:Boto3",
     "s3fs": "s3fs:S3FS",
+    "safetensors": "safetensors:Safetensors",
+    "zarr": "zarr:Zarr",
+    "tensorstore": "tensorstore:TensorStore",
+    "Run:ai": "runai:RunAI",
+    "s3torchconnector": "s3torch:S3Torch",
+    "tensorizer": "tensorizer:Tensorizer",
+    "torch DCP": "dcp:DCP",
+    "narrow runs": "columns:Narrow",
+    "merged runs": "columns:Merged",
+    "whole rows": "columns:WholeRows",
 }
 
 

@@ -29,6 +29,8 @@ class Peer:
         Whether it makes something of compressed data.
     keeps
         Whether what was read can be looked at.
+    trusts
+        Whether it can be told to trust the certificate of a server here.
     """
 
     packages: ClassVar[tuple[str, ...]] = ()
@@ -36,6 +38,7 @@ class Peer:
     written_by: ClassVar[str] = "ztensor_remote"
     decodes: ClassVar[bool] = False
     keeps: ClassVar[bool] = True
+    trusts: ClassVar[bool] = True
 
     def __init__(self, job: Job) -> None:
         self.job = job

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from .peer import Arrays, Peer
 
 PART = 8 << 20
 STREAMS = 4
+
+T = TypeVar("T")
 
 
 class Ranges(Peer):
@@ -22,6 +24,7 @@ class Ranges(Peer):
 
     actions = frozenset(("load", "into", "rows"))
     small_streams = 32
+    _pool: ThreadPoolExecutor | None = None
 
     def fetch(self, offset: int, view: memoryview) -> None:
         """Fill memory with the bytes from an offset on."""
@@ -56,8 +59,14 @@ class Ranges(Peer):
         return out
 
     def _side_by_side(self, parts: list[tuple[int, memoryview]], streams: int) -> None:
-        pool = self.__dict__.setdefault("_pool", ThreadPoolExecutor(streams))
-        for _ in pool.map(lambda part: self.fetch(*part), parts):
+        self._in_threads(lambda part: self.fetch(*part), parts, streams)
+
+    def _in_threads(
+        self, do: Callable[[T], None], things: Iterable[T], threads: int = STREAMS
+    ) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(threads)
+        for _ in self._pool.map(do, things):
             pass
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from queue import LifoQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,9 +43,7 @@ class Raw(Ranges):
     def into(self, arrays: Arrays) -> None:
         """Read a quarter of the tensors on each connection, one request for each."""
         lanes = [list(arrays.items())[i::STREAMS] for i in range(STREAMS)]
-        with ThreadPoolExecutor(STREAMS) as pool:
-            for _ in pool.map(self._lane, lanes):
-                pass
+        self._in_threads(self._lane, lanes)
 
     def _lane(self, items: list[tuple[str, Any]]) -> None:
         for name, array in items:
