@@ -36,6 +36,13 @@ class DropResponse:
 
 
 @dataclass(frozen=True)
+class CutRequest:
+    """Pass on this many bytes of the request's body, then close both connections."""
+
+    after_bytes: int
+
+
+@dataclass(frozen=True)
 class CutResponse:
     """Close the connection after this many bytes of the body."""
 
@@ -97,6 +104,7 @@ Fault: TypeAlias = (
     | Delay
     | Full
     | DropResponse
+    | CutRequest
     | CutResponse
     | ShortBody
     | CorruptByte

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from .faults import (
     Chunked,
     CorruptByte,
+    CutRequest,
     CutResponse,
     Delay,
     Drip,
@@ -162,6 +163,8 @@ class _Connection(Handler):
             return
         if isinstance(fault, Delay):
             self.server.pause(fault.seconds)
+        if isinstance(fault, CutRequest):
+            body = _broken_off(body, fault.after_bytes)
         try:
             self._pass_on(request, body, fault)
         except HTTPException as error:
@@ -296,6 +299,11 @@ def _shortened(name: str, value: str, n: int) -> str:
             return re.sub(r"-(\d+)/", lambda end: f"-{int(end[1]) - n}/", value)
         case _:
             return value
+
+
+def _broken_off(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    yield from first(blocks, size)
+    raise ConnectionAbortedError("as the test wants it")
 
 
 def _exhaust(blocks: Iterator[bytes]) -> None:

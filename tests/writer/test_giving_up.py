@@ -287,6 +287,27 @@ class TestForked:
         assert zt.open(other).verify().checked == 2
         other.unlink()
 
+    def test_a_child_does_not_keep_the_lock(self, path: Path) -> None:
+        other = path.parent / "other.zt"
+        with zt.Writer(other) as writer:
+            writer.add_tensor("one", DATA)
+        writer = zt.append(other)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent is done
+            os._exit(0)
+        writer.add_tensor("two", DATA)
+        writer.finalize()
+        with zt.append(other) as writer:
+            writer.add_tensor("three", DATA)
+        os.close(writing)
+        os.waitpid(child, 0)
+        os.close(reading)
+        assert zt.open(other).verify().checked == 3
+        other.unlink()
+
 
 def in_child(call: Callable[[], object]) -> str:
     """Return the name of what a call raises in a forked child."""

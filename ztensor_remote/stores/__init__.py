@@ -11,7 +11,7 @@ from .local import MappedSource, copy_out
 from .location import Location, locate
 from .open import open_append, open_sink, open_source
 from .plan import Request, Runs
-from .sink import Sink
+from .sink import Sink, aborting, give_up
 from .source import Identity, Source, Stats
 from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
 from .upload_generic import MemorySink
@@ -31,12 +31,14 @@ __all__ = [
     "Sink",
     "Source",
     "Stats",
+    "aborting",
     "cache_at",
     "copy_out",
     "fetch",
     "fetches_of",
     "fill",
     "forget",
+    "give_up",
     "locate",
     "open_append",
     "open_sink",

@@ -124,4 +124,6 @@ class LocalAppend:
         file, self._file = self._file, -1
         if file >= 0:
             with suppress(OSError):
+                # Closing alone would leave it to a child that was forked meanwhile.
+                fcntl.flock(file, fcntl.LOCK_UN)
                 os.close(file)

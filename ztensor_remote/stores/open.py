@@ -10,7 +10,7 @@ from ..errors import InvalidInputError, UnsupportedError
 from .limits import Limits
 from .local import BytesSource, MappedSource, tail_of
 from .location import Location
-from .sink import Sink
+from .sink import Sink, aborting
 from .source import Identity, Source
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def open_sink(location: Location, *, base: Source | None = None, create: bool = 
     if type(fs).__name__ == "HTTPFileSystem":
         raise UnsupportedError("web servers can't be written to", url=location.url)
     make = _serving(fs, _SINKS)
-    if make is not None and not path.partition("/")[2]:
-        raise InvalidInputError("the URL names a bucket; add an object's name", url=location.url)
+    if _names_a_bucket(fs, path):
+        raise InvalidInputError("the URL names a bucket; add the name of a file", url=location.url)
     if make is None:
         return _continued(
             _load("upload_generic", "GenericSink")(location, fs, path, create=create), base
@@ -120,13 +120,10 @@ def open_sink(location: Location, *, base: Source | None = None, create: bool = 
     if not can_copy(sink, base.identity):
         return _continued(sink, base)
     try:
-        sink.copy_base()
+        with aborting(sink):
+            sink.copy_base()
     except UnsupportedError:
-        sink.abort()
         return _continued(make(location, fs, path, base=base.identity), base)
-    except BaseException:
-        sink.abort()
-        raise
     return sink  # type: ignore[no-any-return]
 
 
@@ -162,15 +159,12 @@ def _continued(sink: Sink, base: Source | None) -> Sink:
     """Send the bytes of `base` first."""
     if base is None:
         return sink
-    try:
+    with aborting(sink):
         buffer = memoryview(bytearray(min(_COPY_STEP, base.identity.size)))
         for start in range(0, base.identity.size, _COPY_STEP):
             piece = buffer[: base.identity.size - start]
             base.read_into(start, piece)
             sink.write(piece)
-    except BaseException:
-        sink.abort()
-        raise
     return sink
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from ..types import Bytes
@@ -26,3 +28,21 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Give up and leave nothing behind; safe to call at any moment, more than once."""
+
+
+@contextmanager
+def aborting(sink: Sink) -> Iterator[None]:
+    """Abort if the block fails; its error stays the one that is reported."""
+    try:
+        yield
+    except BaseException as error:
+        give_up(sink, error)
+        raise
+
+
+def give_up(sink: Sink, error: BaseException) -> None:
+    """Abort because of an error; what goes wrong in that becomes a note on it."""
+    try:
+        sink.abort()
+    except Exception as second:
+        error.add_note(f"Cleaning up failed too: {second}")

@@ -53,12 +53,14 @@ class LocalSink:
 
     def _check_target(self) -> None:
         """Refuse at once what renaming would fail at, or would replace although it must not."""
-        if not os.path.isdir(self._folder):
-            raise NotFoundError(f"there is no folder {self._folder}; create it first")
         try:
             mode = os.stat(self._path).st_mode
-        except FileNotFoundError:
-            return
+        except PermissionError:
+            return  # so is creating the temporary file
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.isdir(self._folder):
+                return
+            raise NotFoundError(f"there is no folder {self._folder}; create it first") from None
         if stat.S_ISDIR(mode):
             raise StoreError("it is a folder; give the name of a file in it")
         if not stat.S_ISREG(mode):

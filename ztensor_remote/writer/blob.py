@@ -7,7 +7,7 @@ from ..container import align_up
 from ..errors import ClosedError
 from ..manifest import RAW, Component
 from ..manifest.dtypes import DType
-from ..stores import Sink
+from ..stores import Sink, give_up
 from ..types import Bytes
 from .rules import Checksum, Rules
 
@@ -53,10 +53,8 @@ class Output:
 
     def give_up(self, error: BaseException) -> None:
         """Abort because of an error, which stays the one that is reported."""
-        try:
-            self.abort()
-        except Exception as second:
-            error.add_note(f"Cleaning up failed too: {second}")
+        self._closed = True
+        give_up(self.sink, error)
 
 
 class BlobWriter:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..reader import open_file
-from ..stores import MappedSource, locate, open_append
+from ..stores import MappedSource, aborting, locate, open_append
 
 
 def repair(location: Any) -> int:
@@ -41,11 +41,8 @@ def repair(location: Any) -> int:
         if not opened.recovered:
             return 0
         sink = open_append(place, opened.source, in_place=True)
-        try:
+        with aborting(sink):
             sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
         assert isinstance(opened.source, MappedSource)  # no other is recovered
         return opened.source.file_size - opened.source.identity.size
     finally:
