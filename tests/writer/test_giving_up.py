@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.stores.test_upload_local import file_size_limit
 from ztensor_remote.stores import upload_local
+from ztensor_remote.writer import spool
 
 ROOT = Path(__file__).parents[2]
 DATA = np.arange(1000, dtype=np.float32)
@@ -45,6 +48,7 @@ def temporary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Both kinds of temporary file, for not all systems have nameless ones."""
     if request.param == "named":
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+        monkeypatch.setattr(tempfile, "_O_TMPFILE_WORKS", False, raising=False)
 
 
 class Mishap(Exception):
@@ -191,6 +195,16 @@ class TestStoresThatFail:
                     part.write(noise)
             raise AssertionError("the stream ended as if it were whole")
 
+    def test_no_room_for_what_waits(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spool, "_IN_MEMORY", 100)
+        noise = np.random.default_rng(0).bytes(2 << 20)
+        with (
+            file_size_limit(1 << 20),
+            pytest.raises(zt.StoreError, match=r"set TMPDIR.*'new'.*model\.zt"),
+            zt.append(path, retries=1) as writer,
+        ):
+            writer.add_tensor("new", np.frombuffer(noise, "u1"))
+
 
 class TestAfterTheEnd:
     CALLS: tuple[Callable[[Any], object], ...] = (
@@ -298,15 +312,41 @@ class TestForked:
             os.close(writing)
             os.read(reading, 1)  # until the parent is done
             os._exit(0)
-        writer.add_tensor("two", DATA)
+        writer.add_tensor("two", DATA + 1)
         writer.finalize()
         with zt.append(other) as writer:
-            writer.add_tensor("three", DATA)
+            writer.add_tensor("three", DATA + 2)
         os.close(writing)
         os.waitpid(child, 0)
         os.close(reading)
         assert zt.open(other).verify().checked == 3
         other.unlink()
+
+    def test_a_child_does_not_write_what_waits(self, path: Path) -> None:
+        other = path.parent / "other.zt"
+        zt.Writer(other).finalize()
+        done = run(WAITING.replace("PATH", repr(str(other))))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert zt.open(other).verify().checked == 3
+        other.unlink()
+
+
+WAITING = """
+import os, sys
+import numpy as np
+import ztensor_remote as zt
+from ztensor_remote.writer import spool
+
+spool._IN_MEMORY = 100
+writer = zt.append(PATH, retries=1)
+for number in range(2):
+    writer.add_tensor(f"before {number}", np.full(1000, number, "f4"))
+if not os.fork():
+    sys.exit()
+os.wait()
+writer.add_tensor("after", np.full(1000, 9, "f4"))
+writer.finalize()
+"""
 
 
 def in_child(call: Callable[[], object]) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from ..types import Bytes
+
+_LONGEST_STEM = 200
+"""Bytes. Names have at most 255 on most systems."""
 
 
 class Sink(Protocol):
@@ -46,3 +51,9 @@ def give_up(sink: Sink, error: BaseException) -> None:
         sink.abort()
     except Exception as second:
         error.add_note(f"Cleaning up failed too: {second}")
+
+
+def temporary_name(name: str) -> str:
+    """Return a hidden name to write a file under that will be called `name`."""
+    stem = os.fsdecode(os.fsencode(name)[:_LONGEST_STEM])
+    return f".{stem}.{secrets.token_hex(6)}.tmp"

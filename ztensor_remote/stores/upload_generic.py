@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import secrets
 import threading
 from contextlib import nullcontext
 from typing import Any
 
-from ..errors import UnsupportedError
+from ..errors import NotFoundError, UnsupportedError
 from ..types import Bytes
 from .failures import guarded
 from .location import Location
 from .parts import rival
+from .sink import temporary_name
 
 _creating = threading.Lock()
 
@@ -33,12 +33,17 @@ class GenericSink:
         self._path = path
         self._create_only = create
         folder, name = posixpath.split(path)
-        self._temporary = posixpath.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.tmp")
+        self._temporary = posixpath.join(folder, temporary_name(name))
         self._file = guarded(self._create, url=self.url, doing="create it")
 
     def _create(self) -> Any:
         try:
             return self._fs.open(self._temporary, "wb")
+        except FileNotFoundError:
+            folder = posixpath.dirname(self._path)
+            raise NotFoundError(
+                f"there is no folder {folder}; create it first", url=self.url
+            ) from None
         except (NotImplementedError, ValueError) as error:
             raise UnsupportedError(
                 f"{type(self._fs).__name__} can't be written to ({error})", url=self.url

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 from typing import IO
@@ -14,11 +13,10 @@ from ..types import Bytes
 from .failures import guarded
 from .location import Location
 from .parts import rival
+from .sink import temporary_name
 
 _NO_NAMELESS_FILES = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR, errno.ENOSYS))
 _NO_FOLDER_SYNC = frozenset((errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF))
-_LONGEST_STEM = 200
-"""Bytes. Names have at most 255 on most systems."""
 
 
 class LocalSink:
@@ -80,8 +78,7 @@ class LocalSink:
         return open(self._hidden, "x+b", 0)
 
     def _temporary_name(self) -> str:
-        stem = os.fsdecode(os.fsencode(os.path.basename(self._path))[:_LONGEST_STEM])
-        return os.path.join(self._folder, f".{stem}.{secrets.token_hex(6)}.tmp")
+        return os.path.join(self._folder, temporary_name(os.path.basename(self._path)))
 
     def write(self, data: Bytes) -> None:
         """Append bytes to the temporary file."""

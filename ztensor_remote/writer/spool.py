@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 
+from ..errors import StoreError
 from ..types import Bytes
 from .blob import Output
 
@@ -20,7 +21,16 @@ class Spool:
 
     def write(self, data: Bytes) -> None:
         """Append bytes."""
-        self._file.write(data)
+        try:
+            self._file.write(data)
+            # At once: a forked child would flush its copy of the buffer into the same file.
+            self._file.flush()
+        except OSError as error:
+            raise StoreError(
+                f"can't keep what is added in {tempfile.gettempdir()} until the end: {error}; "
+                "set TMPDIR to a larger place, or append without retries",
+                url=self.url,
+            ) from None
 
     def send(self, output: Output) -> None:
         """Write all of it behind what is there."""
