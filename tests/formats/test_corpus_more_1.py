@@ -565,6 +565,7 @@ def test_indices_of_every_integer_dtype(dtype: str) -> None:
         "indices": (dtype, struct.pack(f"<3{form}", 2, 0, 1)),
         "indptr": ("u64", struct.pack("<3Q", 0, 2, 3)),
         "ignored": ("f64", b""),
+        "data": ("u8", b"\1\2\3"),
     }
     with zt.open(sparse_1_2({"shape": [2, 3], "format": "sparse_csr"}, arrays)) as reader:
         assert reader["t"].numpy().tolist() == [[2, 0, 1], [0, 3, 0]]

@@ -152,8 +152,8 @@ def _check_dense(tensor: Tensor, exact: bool) -> None:
 
 
 def _check_csr(tensor: Tensor, exact: bool) -> None:
-    if tensor.format == "sparsecsr":
-        return  # 0.1 puts everything in one blob
+    if tensor.format == "sparsecsr":  # 0.1 puts everything in one blob
+        return _expect_roles(tensor, exact, "data")
     _expect_roles(tensor, exact, "values", "indices", "indptr")
     if len(tensor.shape) != 2:
         reject(f"CSR needs two dimensions, not {tensor.shape}", rule="LayoutRule")
@@ -165,8 +165,8 @@ def _check_csr(tensor: Tensor, exact: bool) -> None:
 
 
 def _check_coo(tensor: Tensor, exact: bool) -> None:
-    if tensor.format == "sparsecoo":
-        return  # 0.1 interleaves everything in one blob
+    if tensor.format == "sparsecoo":  # 0.1 interleaves everything in one blob
+        return _expect_roles(tensor, exact, "data")
     _expect_roles(tensor, exact, "values", "coords")
     if not tensor.shape:
         reject("a COO tensor needs a dimension", rule="LayoutRule")

@@ -23,7 +23,8 @@ def assemble(tensor: LazyTensor, blobs: Blobs) -> CSR | COO:
     FormatError
         An index lies outside the shape, or the arrays don't fit together.
     """
-    sparse = _of_one_blob(tensor, blobs) if "data" in tensor.components else _of_roles(tensor)
+    is_of_0_1 = tensor.format in ("sparsecsr", "sparsecoo")
+    sparse = _of_one_blob(tensor, blobs) if is_of_0_1 else _of_roles(tensor)
     if isinstance(sparse, CSR):
         sparse.check(sorted_rows=blobs.manifest.is_exact)
     else:
