@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from tests.servers.azure import AzureEndpoint, azure_server
+from tests.servers.azure import AzureEndpoint, NothingToInstallError, azure_server
 from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.endpoint import Endpoint, StoreEndpoint
 from tests.servers.gcs import GcsEndpoint, gcs_server
@@ -65,7 +65,11 @@ def azure() -> Iterator[AzureEndpoint]:
     """Azure Blob Storage."""
     if shutil.which("npm") is None:
         pytest.skip("Azurite comes through npm, which is not installed")
-    with azure_server() as server:
+    try:
+        azurite = azure_server()
+    except NothingToInstallError as error:
+        pytest.skip(str(error))
+    with azurite as server:
         yield server.endpoint
 
 

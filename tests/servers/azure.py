@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +17,17 @@ from .process import ServerProcess, free_port
 VERSION = "3.35.0"
 CACHE = Path.home() / ".cache" / "ztensor-remote-tests"
 
+# Of Debian and Fedora, and their likes.
+_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+_UNREACHABLE = ("ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "_CERT")
+
 # Published by Microsoft as that of every development store.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+class NothingToInstallError(RuntimeError):
+    """No registry was reached."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +82,23 @@ def _installed() -> Path:
 
 
 def _install(folder: Path) -> None:
-    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1"]
     result = subprocess.run(
-        ["npm", "install", *options, f"azurite@{VERSION}"],
+        ["npm", "install", *options, "--prefix", str(folder), f"azurite@{VERSION}"],
+        env=_with_certificates(os.environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if result.returncode:
-        raise RuntimeError(f"npm could not install Azurite:\n{result.stdout}")
+    if not result.returncode:
+        return
+    if any(reason in result.stdout for reason in _UNREACHABLE):
+        raise NothingToInstallError(f"npm can't reach its registry: {result.stdout[-500:]}")
+    raise RuntimeError(f"npm could not install Azurite:\n{result.stdout}")
+
+
+def _with_certificates(environment: Mapping[str, str]) -> dict[str, str]:
+    """Have Node trust whom the system trusts; by itself it knows its own list alone."""
+    found = [file for file in _CERTIFICATES if os.path.exists(file)]
+    return {**({"NODE_EXTRA_CA_CERTS": found[0]} if found else {}), **environment}
