@@ -127,11 +127,8 @@ class TestBlocks:
     def test_only_what_was_stored_is_there(self, tmp_path: Path) -> None:
         data = os.urandom(5 * BLOCK + 77)
         blocks = Blocks(str(tmp_path / "x"), len(data))
-        blocks.store(
-            1,
-            [memoryview(data)[BLOCK : 2 * BLOCK + 9], memoryview(data)[2 * BLOCK + 9 : 3 * BLOCK]],
-        )
-        blocks.store(5, [memoryview(data)[5 * BLOCK :]])
+        blocks.store(1, memoryview(data)[BLOCK : 3 * BLOCK])
+        blocks.store(5, memoryview(data)[5 * BLOCK :])
         assert blocks.sound(range(6)).tolist() == [False, True, True, False, False, True]
         assert blocks.view(BLOCK + 5, 2 * BLOCK - 5) == data[BLOCK + 5 : 3 * BLOCK]
         assert blocks.view(5 * BLOCK, 77) == data[5 * BLOCK :]

@@ -89,18 +89,14 @@ class Loading:
     def _take(self, want: Want) -> None:
         with _located(want):
             stored = self._blobs.stored_here(want.part)
-            if want.destination is None and _is_as_stored(want.part):
-                self._check_digest(want.part, stored)
-                self._loaded[want] = stored
-            else:
-                self._decode(want, stored)
+            self._use(want, stored)
         self._progress(want.part.length)
 
     # --- what a cache keeps ------------------------------------------------------------------
 
     def _shown(self, source: Source, wants: list[Want]) -> list[Want]:
-        """Load what a cache can show without a copy, and return the rest."""
-        fit = [want for want in wants if want.destination is None and _is_as_stored(want.part)]
+        """Load what a cache has or can have as it is stored, and return the rest."""
+        fit = [want for want in wants if want.part.is_raw]
         limits = self._blobs.limits
         if not fit or not fill(source, _runs_of(fit), limits=limits, progress=self._progress):
             return wants
@@ -113,8 +109,7 @@ class Loading:
         if view is None:
             return False
         with self._judging(want):
-            self._check_digest(want.part, view)
-        self._loaded[want] = view
+            self._use(want, view)
         return True
 
     # --- what has to be fetched --------------------------------------------------------------
@@ -161,6 +156,14 @@ class Loading:
 
     # --- bytes that are there ----------------------------------------------------------------
 
+    def _use(self, want: Want, stored: memoryview) -> None:
+        """Take stored bytes that stay where they are, as they are or decoded."""
+        if want.part.is_raw and not want.part.big_endian and want.destination is None:
+            self._check_digest(want.part, stored)
+            self._loaded[want] = stored
+        else:
+            self._decode(want, stored)
+
     def _decode(self, want: Want, stored: memoryview) -> None:
         """Turn all stored bytes of a component into decoded ones, and check them."""
         part = want.part
@@ -201,11 +204,6 @@ class Loading:
     def _check_digest(self, part: Component, data: memoryview) -> None:
         if self._verify:
             self._blobs.check_digest(part, data, again=self._again)
-
-
-def _is_as_stored(part: Component) -> bool:
-    """Whether the stored bytes are the decoded ones."""
-    return part.is_raw and not part.big_endian
 
 
 def _runs_of(wants: Sequence[Want]) -> Runs:

@@ -11,7 +11,6 @@ import fcntl
 import mmap
 import os
 import threading
-from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -82,7 +81,8 @@ class Blocks:
         sums = self.sums(blocks)
         for block, stated in zip(blocks, sums.tolist(), strict=True):
             if stated and not self._checked[block]:
-                if self._sum(block) == stated:
+                # Not by the mapping: where a file was cut or its disk is full, touching it kills.
+                if _sum(os.pread(self._data, BLOCK, block * BLOCK)) == stated:
                     self._checked[block] = True
                 else:
                     sums[block - blocks.start] = 0
@@ -101,7 +101,7 @@ class Blocks:
             return None
         return map_privately(self._data, offset, length)
 
-    def store(self, first: int, pieces: Sequence[memoryview]) -> None:
+    def store(self, first: int, data: memoryview) -> None:
         """Store whole blocks, from the one numbered `first` on.
 
         Raises
@@ -109,11 +109,8 @@ class Blocks:
         OSError
             The blocks that were stored before are still what they were.
         """
-        start = offset = first * BLOCK
-        for piece in pieces:
-            _write(self._data, piece, offset)
-            offset += len(piece)
-        sums = [self._sum(block) for block in self.covering(start, offset - start)]
+        sums = [_sum(data[start : start + BLOCK]) for start in range(0, len(data), BLOCK)]
+        _write(self._data, data, first * BLOCK)
         _write(self._sums, memoryview(np.array(sums, _SUM).tobytes()), first * _SUM.itemsize)
 
     def forget(self, blocks: range) -> None:
@@ -123,10 +120,6 @@ class Blocks:
         )
         for block in blocks:
             self._checked[block] = False
-
-    def _sum(self, block: int) -> int:
-        # Not by the mapping: where others cut the file or the disk is full, touching it kills.
-        return xxh3_64_intdigest(os.pread(self._data, BLOCK, block * BLOCK)) or 1
 
     def _mend(self) -> None:
         """Make a file long again that somebody cut: touching what is gone would kill us."""
@@ -197,6 +190,10 @@ def _is_at(path: str, file: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:
         return False
+
+
+def _sum(block: bytes | memoryview) -> int:
+    return xxh3_64_intdigest(block) or 1  # 0 stands for no block
 
 
 def _write(file: int, data: memoryview, offset: int) -> None:

@@ -150,20 +150,21 @@ class CachedSource:
     def _fetch(self, blocks: range, wanted: _Wanted, control: Control) -> None:
         first, stop = self._blocks.span(blocks)
         start, pieces = wanted.inside(first, stop)
-        before = memoryview(bytearray(start - first))
-        after = memoryview(bytearray(stop - start - sum(map(len, pieces))))
-        whole = [before, *pieces, after]
-        self._source.read_into(first, *whole, control=control)
+        # Into memory that is nobody else's: pieces may lie over each other, as those for gaps do,
+        # or be the caller's, who may write to them meanwhile.
+        whole = np.empty(stop - first, np.uint8).data
+        self._source.read_into(first, whole, control=control)
         self.keep(first, whole)
+        copy_out(whole[start - first : start - first + sum(map(len, pieces))], pieces)
 
-    def keep(self, offset: int, pieces: Sequence[memoryview]) -> None:
+    def keep(self, offset: int, data: memoryview) -> None:
         """Keep whole blocks of the object, if there is room."""
         if self._is_broken:
             return
         try:
-            with self._room.taking(sum(map(len, pieces))) as is_granted:
+            with self._room.taking(len(data)) as is_granted:
                 if is_granted:
-                    self._blocks.store(offset // BLOCK, pieces)
+                    self._blocks.store(offset // BLOCK, data)
                 else:
                     self.stats.uncached = _NO_ROOM
         except OSError as error:
@@ -251,5 +252,5 @@ def open_cached(
     start = source.identity.size - len(tail)
     first = -(-start // BLOCK) * BLOCK
     if not blocks.sound(blocks.covering(first, source.identity.size - first)).all():
-        cached.keep(first, [tail[first - start :]])
+        cached.keep(first, tail[first - start :])
     return cached, tail[-window:]
