@@ -39,7 +39,7 @@ _NO_BUCKET = re.compile(
 )
 _URL_QUERY = re.compile(r"(\w+://[^\s'\"?]+)\?[^\s'\"]+")
 _URL_USER = re.compile(r"(\w+://)[^/@\s]+@")
-# Words in the names of the errors of aiohttp, botocore, urllib3 and azure.core.
+# Words in the names of the errors of aiohttp, botocore, urllib3, httpx and azure.core.
 _PASSING = (
     "Timeout",
     "Connection",
@@ -49,6 +49,8 @@ _PASSING = (
     "Reset",
     "ServiceRequestError",
     "ServiceResponseError",
+    "RemoteProtocolError",
+    "ConnectError",
     "SSLEOFError",
     "SSLZeroReturnError",
 )

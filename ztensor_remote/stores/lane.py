@@ -133,7 +133,7 @@ class HTTPLane:
             location = response.getheader("Location")
             if target.follow and response.status in _REDIRECTS and location is not None:
                 _pass_over(connection, response)
-                return _moved(target, location, response.status)
+                return _moved(target, location, response)
             if response.status not in (200, 206):
                 raise _refusal(connection, response)
             scatter = receive(_answer(target, response, waited))
@@ -164,27 +164,33 @@ def _headers(target: Target, range_header: str, pin: Identity | None) -> dict[st
     return headers
 
 
-def _moved(target: Target, location: str, status: int) -> Target:
+def _moved(target: Target, location: str, response: HTTPResponse) -> Target:
     """Return where to go on, without what is meant for this server alone."""
     url = urljoin(target.url, location)
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise HTTPStatusError(status, "redirected to what is no web server")
+        raise HTTPStatusError(response.status, "redirected to what is no web server")
     is_elsewhere = urlsplit(url)[:2] != urlsplit(target.url)[:2]
     expires = time.monotonic() + _REDIRECTED_FOR
     return replace(
         target,
         url=url,
         headers={} if is_elsewhere else target.headers,
+        etag=_header(response, target.content_header) or target.etag,
+        version=_header(response, target.version_header) or target.version,
         expires=min(expires, target.expires or expires),
     )
+
+
+def _header(response: HTTPResponse, name: str | None) -> str | None:
+    return None if name is None else response.getheader(name)
 
 
 def _answer(target: Target, response: HTTPResponse, waited: float) -> Answer:
     if target.follow:
         check_encoding(response.getheader("Content-Encoding"))
     content_range = response.getheader("Content-Range")
-    etag = response.getheader("ETag")
-    version = target.version_header and response.getheader(target.version_header)
+    etag = target.etag or response.getheader("ETag")
+    version = target.version or _header(response, target.version_header)
     if target.by_date and etag is None:
         version = response.getheader("Last-Modified")
     return Answer(

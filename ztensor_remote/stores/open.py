@@ -25,6 +25,7 @@ _SOURCES = {
     "GCSFileSystem": ("gcs", "GCSSource"),
     "AzureBlobFileSystem": ("azure", "AzureSource"),
     "HTTPFileSystem": ("http", "HTTPSource"),
+    "HfFileSystem": ("hf", "HFSource"),
 }
 _SINKS = {
     "S3FileSystem": ("upload_s3", "S3Sink"),

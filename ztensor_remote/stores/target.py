@@ -90,6 +90,10 @@ class Target:
         Whether the version is pinned by ``If-Match``; otherwise the URL pins it.
     version_header : str or None
         The answer's header that names the version, where there is one besides the ETag.
+    content_header : str or None
+        The header of a redirect that names the content, in place of the ETag where it leads to.
+    etag, version : str or None
+        What redirects on the way here have said of the object.
     by_date : bool
         Whether the time of the last change stands in where there is no ETag.
     follow : bool
@@ -103,6 +107,9 @@ class Target:
     expires: float | None = None
     conditional: bool = True
     version_header: str | None = None
+    content_header: str | None = None
+    etag: str | None = None
+    version: str | None = None
     by_date: bool = False
     follow: bool = False
 
