@@ -28,7 +28,7 @@ class Location:
         On the filesystem when `fs` is given, a local path or any fsspec URL otherwise.
     storage_options : mapping
         As the caller gave them.
-    fs : AbstractFileSystem or None
+    fs : AbstractFileSystem, ObjectStore or None
         As the caller gave it.
     data : bytes-like or None
         The object itself, for one in memory.
@@ -47,6 +47,8 @@ class Location:
         """The location as it may be shown."""
         if self.data is not None:
             return "<bytes>"
+        if self.is_in_store:
+            return f"obstore:{type(self.fs).__name__}/{redact(self.path)}"
         if self.fs is not None and "://" not in self.path:
             return f"{_first(self.fs.protocol)}://{redact(self.path)}"
         return "::".join(redact(link) for link in self.path.split("::"))
@@ -83,12 +85,17 @@ class Location:
         return name.rpartition(".")[0] or name
 
     @property
+    def is_in_store(self) -> bool:
+        """Whether `fs` is a store of obstore's, no filesystem; nothing is imported to tell."""
+        return type(self.fs).__module__.startswith("obstore.") and not hasattr(self.fs, "protocol")
+
+    @property
     def is_local(self) -> bool:
         """Whether the operating system can map the file."""
         if self.data is not None:
             return False
         if self.fs is not None:
-            return _first(self.fs.protocol) in _LOCAL
+            return not self.is_in_store and _first(self.fs.protocol) in _LOCAL
         scheme, separator, _ = self.path.partition("://")
         return (not separator and "::" not in self.path) or scheme in _LOCAL
 
@@ -105,6 +112,8 @@ class Location:
 
         A filesystem that was made before a fork is made anew: its event loop stayed behind.
         """
+        if self.is_in_store:
+            return self.fs, self.path
         if self.fs is not None:
             return _this_process(self.fs), self.fs._strip_protocol(self.path)
         import fsspec

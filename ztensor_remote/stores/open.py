@@ -26,6 +26,7 @@ _SOURCES = {
     "AzureBlobFileSystem": ("azure", "AzureSource"),
     "HTTPFileSystem": ("http", "HTTPSource"),
     "HfFileSystem": ("hf", "HFSource"),
+    "FsspecStore": ("obstore_store", "ObstoreSource"),
 }
 _SINKS = {
     "S3FileSystem": ("upload_s3", "S3Sink"),
@@ -78,6 +79,8 @@ def _remote(location: Location, limits: Limits) -> RemoteSource:
         if plain is not None:
             return PlainS3Source(location, limits, plain)
     fs, path = location.resolve()
+    if location.is_in_store:
+        return _load("obstore_store", "ObstoreSource")(location, fs, path, limits)  # type: ignore[no-any-return]
     if _names_a_bucket(fs, path):
         raise InvalidInputError("the URL names a bucket; add the name of a file", url=location.url)
     make = _serving(fs, _SOURCES) or _load("generic", "GenericSource")
@@ -106,6 +109,9 @@ def open_sink(location: Location, *, base: Source | None = None, create: bool = 
     if location.is_local:
         return _continued(_load("upload_local", "LocalSink")(location, create=create), base)
     fs, path = location.resolve()
+    if location.is_in_store:
+        store_sink = _load("obstore_store", "ObstoreSink")(location, fs, path, create=create)
+        return _continued(store_sink, base)
     if type(fs).__name__ == "HTTPFileSystem":
         raise UnsupportedError("web servers can't be written to", url=location.url)
     make = _serving(fs, _SINKS)
