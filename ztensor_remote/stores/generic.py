@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..errors import NotFoundError, UnsupportedError
 from .answer import Answer, Receive
+from .budget import Budget
 from .control import Control
 from .failures import retried
 from .limits import Limits
 from .location import Location
 from .remote import RemoteSource
+from .scatter import Scatter
 from .source import Identity
+
+_WINDOW = 8 << 20
+"""Bytes."""
+
+_SHAREABLE = frozenset(("MemoryFileSystem", "ArrowFSWrapper", "HadoopFileSystem"))
+_turns: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+_making_turns = threading.Lock()
 
 
 class GenericSource(RemoteSource):
     """A filesystem that can only be asked for a path, a start and an end.
 
-    It can't be told to read one version, so the object is looked at again after each read.
+    It can't be told to read one version, so the object is looked at again after each read. It
+    makes memory of its own for what it reads, so that is bounded here: ranges are read window by
+    window, by as many threads as the limits have memory for, or by one where the filesystem may
+    have a single connection or file underneath.
     """
 
     def __init__(self, location: Location, fs: Any, path: str, limits: Limits) -> None:
         super().__init__(location, limits)
         self._fs = fs
         self._path = path
+        self._budget = Budget(limits.in_flight)
+        self._turn = nullcontext() if _is_shareable(fs) else _turn_of(fs)
 
     def open_tail(self, window: int) -> memoryview:
         """Fetch the end of the object, after its size."""
@@ -40,14 +57,33 @@ class GenericSource(RemoteSource):
         """Call ``cat_file`` for one range, by keyword: positions mean a version to some."""
         first, _, last = range_header.removeprefix("bytes=").partition("-")
         start, stop = int(first), int(last) + 1
-        data = self._fs.cat_file(self._path, start=start, end=stop)
+        content_range = f"bytes {start}-{stop - 1}/{self.identity.size}"
+        scatter = receive(Answer(stop - start, content_range))
+        for begin in range(start, stop, _WINDOW):
+            end = min(begin + _WINDOW, stop)
+            if not self._read(begin, end, scatter, control):
+                break
         if pin and not _is_cache(self._fs) and not pin.matches(self._look()):
             raise self._changed()
-        content_range = f"bytes {start}-{start + len(data) - 1}/{self.identity.size}"
-        receive(Answer(len(data), content_range)).write(data)
+
+    def _read(self, start: int, stop: int, scatter: Scatter, control: Control) -> bool:
+        """Read one window; return whether all of it came."""
+        self._budget.borrow(stop - start, control)
+        try:
+            with self._turn:
+                control.check()
+                data = self._fs.cat_file(self._path, start=start, end=stop)
+            scatter.write(data)
+            return len(data) == stop - start
+        finally:
+            self._budget.give_back(stop - start)
 
     def _look(self) -> Identity:
-        info = retried(lambda: self._fs.info(self._path), url=self.url, doing="look up its size")
+        def look() -> Any:
+            with self._turn:
+                return self._fs.info(self._path)
+
+        info = retried(look, url=self.url, doing="look up its size")
         if info.get("type") == "directory":
             raise NotFoundError("this is a folder, not a file", url=self.url)
         if info.get("size") is None:
@@ -61,6 +97,21 @@ class GenericSource(RemoteSource):
             etag=_text(info.get("ETag") or info.get("etag")),
             modified=_seconds(info.get("mtime") or info.get("created")),
         )
+
+
+def _is_shareable(fs: Any) -> bool:
+    """Whether threads may call the filesystem side by side.
+
+    Most that are not asynchronous may not, though nothing says so: an FTP connection is one, and
+    archives seek in one file.
+    """
+    return bool(fs.async_impl) or type(fs).__name__ in _SHAREABLE
+
+
+def _turn_of(fs: Any) -> threading.Lock:
+    """Return the lock that all sources on a filesystem take turns by."""
+    with _making_turns:
+        return _turns.setdefault(fs, threading.Lock())
 
 
 def _is_cache(fs: Any) -> bool:

@@ -177,8 +177,8 @@ def _continued(sink: Sink, base: Source | None) -> Sink:
 
 def _names_a_bucket(fs: Any, path: str) -> bool:
     """Whether a path in a store of buckets leads to no object in one."""
-    is_store = any(base.__name__ in _SINKS for base in type(fs).__mro__)
-    return is_store and not path.partition("/")[2]
+    has_buckets = any(base.__name__ in _SINKS for base in type(fs).__mro__)
+    return has_buckets and not path.partition("/")[2]
 
 
 def _serving(fs: Any, table: dict[str, tuple[str, str]]) -> Any:
