@@ -45,6 +45,8 @@ class Reader(Mapping[str, LazyTensor]):
         are read-only views.
     identity : Identity, optional
         The version of the object that it must be, as another reader's `identity` tells.
+    mmap : bool, optional
+        Whether a local file is mapped; by default unless it is on a network filesystem.
 
     Raises
     ------
@@ -71,8 +73,11 @@ class Reader(Mapping[str, LazyTensor]):
         limits: Limits | None = None,
         cache: Cache | str | PathLike[str] | None = None,
         identity: Identity | None = None,
+        mmap: bool | None = None,
     ) -> None:
-        place = locate(location, storage_options=storage_options, fs=fs, cache=cache_at(cache))
+        place = locate(
+            location, storage_options=storage_options, fs=fs, cache=cache_at(cache), mmap=mmap
+        )
         self._open(place, verify, limits or Limits(), identity)
 
     def _open(
@@ -351,6 +356,7 @@ def open(
     limits: Limits | None = None,
     cache: Cache | str | PathLike[str] | None = None,
     identity: Identity | None = None,
+    mmap: bool | None = None,
 ) -> Reader:
     """Open a file of tensors; see `Reader` for the parameters."""
     return Reader(
@@ -361,6 +367,7 @@ def open(
         limits=limits,
         cache=cache,
         identity=identity,
+        mmap=mmap,
     )
 
 

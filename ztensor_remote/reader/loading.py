@@ -58,7 +58,9 @@ class Loading:
             with _located(want):
                 self._check(want)
                 source = self._blobs.source_of(want.part)
-            is_here = not want.part.length or source.view(0, 0) is not None
+            is_copied = want.part.is_raw and want.destination is not None
+            is_shown = source.view(0, 0) is not None and not is_copied
+            is_here = not want.part.length or is_shown
             (here if is_here else by_source[source]).append(want)
         run_all(partial(self._take, want) for want in here)
         by_source = {source: self._shown(source, group) for source, group in by_source.items()}

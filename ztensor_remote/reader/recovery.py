@@ -41,7 +41,7 @@ def recover(source: MappedSource, *, farthest: int = FARTHEST) -> tuple[Footer, 
     tuple of Footer and Manifest, or None
     """
     size = source.file_size
-    head = bytes(source.view(0, min(8, size)))
+    head = bytes(source.look(0, min(8, size)))
     if head not in (MAGIC_1, MAGIC_2):
         return None
     parsed = compared = 0
@@ -50,19 +50,19 @@ def recover(source: MappedSource, *, farthest: int = FARTHEST) -> tuple[Footer, 
             return None
         try:
             footer = parse_footer(
-                bytes(source.view(max(0, end - 40), min(40, end))), size=end, head=head
+                bytes(source.look(max(0, end - 40), min(40, end))), size=end, head=head
             )
             if footer is None or footer.is_data_shard:
                 continue
             parsed += footer.manifest_length
-            data = bytes(source.view(footer.manifest_offset, footer.manifest_length))
+            data = bytes(source.look(footer.manifest_offset, footer.manifest_length))
             manifest = parse_manifest(data, footer, size=end)
             for part in _comparable(footer, manifest):
                 compared += part.length
                 if compared > _MOST_COMPARED:
                     break
                 assert part.digest is not None
-                check_digest(part.digest, source.view(part.offset, part.length))
+                check_digest(part.digest, source.look(part.offset, part.length))
         except FormatError:
             continue
         source.cut(end)
@@ -76,7 +76,7 @@ def _ends(source: MappedSource, magic: bytes, size: int, farthest: int) -> Itera
     while stop > len(magic) and size - stop < farthest:
         start = max(0, stop - _STEP)
         # Numbers may lie across the edge of two steps.
-        piece = bytes(source.view(start, min(size, stop + len(magic) - 1) - start))
+        piece = bytes(source.look(start, min(size, stop + len(magic) - 1) - start))
         found = piece.rfind(magic)
         while found >= 0:
             yield start + found + len(magic)

@@ -1,4 +1,4 @@
-"""Files on this machine, mapped; and bytes in memory."""
+"""Files on this machine, mapped or read; and bytes in memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,35 @@ from .control import Control
 from .failures import guarded
 from .link import Link
 from .location import Location
+from .mounts import is_far
+from .scatter import Scatter
 from .source import Identity, Stats
+
+_LATENCY = 1e-4
+"""Seconds: more threads than processors gain nothing."""
+
+_STEP = 4 << 20
 
 
 class MappedSource:
     """A local file, mapped read-only. Views outlive the source.
 
+    Nothing is shown from the mapping where the caller does not want that, or on network
+    filesystems, which punish it: then bytes are read, as they are into the caller's memory.
+
     Attributes
     ----------
     file_size : int
         At open, in bytes; more than the identity's where the file was cut.
+    shows : bool
+        Whether there are views.
     """
 
     def __init__(self, location: Location) -> None:
         self.url = location.url
         self.stats = Stats()
         self.link = Link()
+        self.link.answered(_LATENCY)
         self._path = location.local_path
         self._file = guarded(
             lambda: os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)),
@@ -43,6 +56,7 @@ class MappedSource:
             status = os.fstat(self._file)
             if stat.S_ISDIR(status.st_mode):
                 raise NotFoundError("this is a folder, not a file", url=self.url)
+            self.shows = not is_far(self._file) if location.mmap is None else location.mmap
             self.file_size = status.st_size
             self.identity = Identity(
                 status.st_size, version=str(status.st_ino), modified=status.st_mtime
@@ -61,16 +75,22 @@ class MappedSource:
         """Take the first `size` bytes for the file: what follows them is no part of it."""
         self.identity = replace(self.identity, size=size)
 
-    def view(self, offset: int, length: int) -> memoryview:
-        """Return the mapped bytes, read-only."""
+    def view(self, offset: int, length: int) -> memoryview | None:
+        """Return the mapped bytes, read-only, if it shows them."""
+        return self.look(offset, length) if self.shows else None
+
+    def look(self, offset: int, length: int) -> memoryview:
+        """Return mapped bytes for a moment: few, so that it does not matter where they are."""
         self._check(offset, length)
         if self._map is None or not length:
             return memoryview(b"")
         return memoryview(self._map)[offset : offset + length]
 
-    def private_view(self, offset: int, length: int) -> memoryview:
-        """Return a copy-on-write mapping of the bytes."""
+    def private_view(self, offset: int, length: int) -> memoryview | None:
+        """Return a copy-on-write mapping of the bytes, if it shows them."""
         self._check(offset, length)
+        if not self.shows:
+            return None
         if not length:
             return memoryview(bytearray())
         return guarded(
@@ -78,15 +98,32 @@ class MappedSource:
         )
 
     def read_into(self, offset: int, *pieces: memoryview, control: Control | None = None) -> None:
-        """Copy bytes out of the mapping."""
-        copy_out(self.view(offset, sum(map(len, pieces))), pieces)
+        """Read bytes into the pieces: a copy out of the mapping would cost a fault a page."""
+        scatter = Scatter(pieces, control or Control())
+        self._check(offset, scatter.length)
+        if not hasattr(os, "preadv"):
+            copy_out(self.look(offset, scatter.length), pieces)
+            return
+
+        def read() -> None:
+            while scatter.missing:
+                room = [scatter.next(_STEP)]
+                count = os.preadv(self._file, room, offset + scatter.filled)
+                if not count:
+                    raise self._shrunk()
+                scatter.advance(count)
+
+        guarded(read, url=self.url, doing=f"read {scatter.length} bytes at {offset}")
 
     def _check(self, offset: int, length: int) -> None:
         # A file that shrank would kill the process with SIGBUS when its mapping is touched.
         if os.fstat(self._file).st_size < offset + length:
-            raise ObjectChangedError(
-                "the file is shorter than when it was opened; open it again", url=self.url
-            )
+            raise self._shrunk()
+
+    def _shrunk(self) -> ObjectChangedError:
+        return ObjectChangedError(
+            "the file is shorter than when it was opened; open it again", url=self.url
+        )
 
     def close(self) -> None:
         """Close the file; the mapping goes when its last view does."""
@@ -115,6 +152,8 @@ class BytesSource:
         if offset + length > len(self._data):
             raise StoreError("the range lies outside the data", url=self.url)
         return self._data[offset : offset + length]
+
+    look = view
 
     def private_view(self, offset: int, length: int) -> memoryview | None:
         """Return None: only a copy could be private."""
@@ -148,4 +187,4 @@ def tail_of(source: MappedSource | BytesSource, window: int) -> memoryview:
     """Return the last `window` bytes, or all."""
     size = source.identity.size
     start = max(0, size - window)
-    return source.view(start, size - start)
+    return source.look(start, size - start)

@@ -34,6 +34,8 @@ class Location:
         The object itself, for one in memory.
     cache : Cache or None
         What keeps the bytes that are read from it, if it is remote.
+    mmap : bool or None
+        Whether a local file is mapped; None lets its filesystem decide.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Location:
     fs: Any = None
     data: Bytes | None = None
     cache: Cache | None = None
+    mmap: bool | None = None
 
     @property
     def url(self) -> str:
@@ -132,6 +135,7 @@ def locate(
     storage_options: StorageOptions | None = None,
     fs: Any = None,
     cache: Cache | None = None,
+    mmap: bool | None = None,
 ) -> Location:
     """Return the `Location` of a path, PathLike, UPath, URL, or bytes-like object.
 
@@ -149,9 +153,10 @@ def locate(
     if fs is None and hasattr(location, "storage_options") and hasattr(location, "protocol"):
         # universal_pathlib: the path knows its filesystem's options.
         options = {**location.storage_options, **(storage_options or {})}
-        return Location(str(location), options, cache=cache)
+        return Location(str(location), options, cache=cache, mmap=mmap)
     if isinstance(location, str | os.PathLike):
-        return Location(os.fspath(location), dict(storage_options or {}), fs, cache=cache)
+        options = dict(storage_options or {})
+        return Location(os.fspath(location), options, fs, cache=cache, mmap=mmap)
     raise InvalidInputError(
         f"can't open a {type(location).__name__}: give a path, a URL, or the file's bytes"
     )
