@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ztensor_remote.stores import Limits, Runs, fetch
+from ztensor_remote.stores.control import Control
 from ztensor_remote.stores.landing import Landing
 from ztensor_remote.stores.local import BytesSource
 from ztensor_remote.stores.plan import Costs, Request, plan
@@ -104,7 +105,7 @@ def test_what_is_fetched_is_what_was_wanted(runs: Runs, known: Costs) -> None:
     for each in Landing([memoryview(destination)]).fetches(source, plan(runs, known)):
         borrowed = bytearray(each.length)
         source.read_into(each.offset, *(each.pieces or [memoryview(borrowed)]))
-        each.use(memoryview(borrowed))
+        each.use(memoryview(borrowed), Control())
     assert bytes(destination) == expected(runs)
 
 

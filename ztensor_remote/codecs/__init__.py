@@ -1,18 +1,24 @@
 """Bytes to bytes: digests and zstd. Nothing here knows files or manifests."""
 
 from .digest import Hasher, PartialDigest, check_digest, compare_digests, is_checkable
-from .seekable import decode_maybe_seekable, decode_seekable
-from .zstd import FRAME_SIZE, FrameEncoder, decode_all
+from .encoder import FrameEncoder
+from .seekable import SeekTable, likely_table_length, read_table, table_length
+from .zstd import FRAME_SIZE, StreamDecoder, decode_into, too_long, too_short
 
 __all__ = [
     "FRAME_SIZE",
     "FrameEncoder",
     "Hasher",
     "PartialDigest",
+    "SeekTable",
+    "StreamDecoder",
     "check_digest",
     "compare_digests",
-    "decode_all",
-    "decode_maybe_seekable",
-    "decode_seekable",
+    "decode_into",
     "is_checkable",
+    "likely_table_length",
+    "read_table",
+    "table_length",
+    "too_long",
+    "too_short",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Collection
 from typing import Any, Literal
 
@@ -54,29 +55,71 @@ def is_checkable(stated: str, algorithms: Collection[str]) -> bool:
 
 
 class PartialDigest:
-    """A crc32c whose pieces come in any order, from several threads.
+    """A digest whose pieces come in any order, from several threads.
 
-    The other algorithms have to see bytes in order.
+    Pieces of a crc32c are digested at once. The other algorithms have to see bytes in order: a
+    piece that comes early stays where it is, and must stay as it is, until its turn.
+
+    Parameters
+    ----------
+    stated : str
+        What the digest must be.
+    length : int
+        Bytes of all pieces.
     """
 
-    def __init__(self) -> None:
-        self._pieces: list[tuple[int, int, int]] = []
+    def __init__(self, stated: str, length: int) -> None:
+        self._stated = stated
+        self._length = length
+        self._lock = threading.Lock()
+        algorithm: Any = stated.partition(":")[0]
+        self.is_ordered = algorithm != "crc32c"
+        self._hasher = Hasher(algorithm)
+        self._crcs: list[tuple[int, int, int]] = []
+        self._early: dict[int, Bytes] = {}
+        self._reached = 0
+        self._is_hashing = False
 
-    @classmethod
-    def of(cls, stated: str | None) -> PartialDigest | None:
-        """Return one for a stated digest, where its algorithm allows it."""
-        return cls() if stated is not None and stated.startswith("crc32c:") else None
+    def add(self, start: int, data: Bytes) -> bool:
+        """Take in the piece that begins at `start`; return whether all has been taken in."""
+        return self._hash(start, data) if self.is_ordered else self._sum(start, data)
 
-    def add(self, start: int, data: Bytes) -> None:
-        """Take in the piece that begins at `start`."""
+    def _sum(self, start: int, data: Bytes) -> bool:
         import crc32c
 
-        self._pieces.append((start, crc32c.crc32c(data), len(data)))
+        piece = start, crc32c.crc32c(data), len(data)
+        with self._lock:
+            self._crcs.append(piece)
+            self._reached += len(data)
+            return self._reached == self._length
 
-    def text(self) -> str:
-        """Return the digest of all pieces, which must have no gaps."""
+    def _hash(self, start: int, data: Bytes) -> bool:
+        with self._lock:
+            self._early[start] = data
+            if self._is_hashing:
+                return False  # whoever hashes takes it when its turn comes
+            self._is_hashing = True
+        while True:
+            with self._lock:
+                piece = self._early.pop(self._reached, None)
+                if piece is None:
+                    self._is_hashing = False
+                    return self._reached == self._length
+            self._hasher.update(piece)
+            self._reached += len(piece)
+
+    def check(self) -> None:
+        """Compare the digest of all pieces, once they have been taken in, with the stated one.
+
+        Raises
+        ------
+        DigestError
+        """
+        compare_digests(self._hasher.text() if self.is_ordered else self._summed(), self._stated)
+
+    def _summed(self) -> str:
         whole = 0
-        for _, piece, length in sorted(self._pieces):
+        for _, piece, length in sorted(self._crcs):
             whole = combine(whole, piece, length)
         return f"crc32c:0x{whole:08X}"
 

@@ -1,93 +1,137 @@
-"""Framed zstd: independent frames and a table of their sizes at the end (SPEC.md §4.3, §13.1)."""
+"""The seek table at the end of framed zstd: where each frame lies (SPEC.md §4.3, §13.1)."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import FormatError
 from ..types import Bytes
-from .zstd import SEEKABLE_MAGIC, SKIPPABLE_MAGIC, decode_into
+from .zstd import FRAME_SIZE, SEEKABLE_MAGIC, SKIPPABLE_MAGIC
 
-_FRAME_HEAD = struct.Struct("<II")
-_TABLE_END = struct.Struct("<IBI")
-_ENTRY = struct.Struct("<II")
-_ENTRY_WITH_CHECKSUM = struct.Struct("<II4x")
+TABLE_END = 9
+"""Bytes from which the size of the table shows: the last of it."""
+
+_HEAD = struct.Struct("<II")
+_END = struct.Struct("<IBI")
 _MAX_FRAME = 16 << 20
+_LIKELY_MOST = 64 << 10
 
 
-def decode_seekable(data: Bytes, destination: memoryview) -> None:
-    """Decode framed zstd so that it fills `destination` exactly, each frame its own piece of it.
+@dataclass(frozen=True, slots=True, eq=False)
+class SeekTable:
+    """Where the frames of a blob lie, and what they decode to.
+
+    Attributes
+    ----------
+    stored, decoded : int64 arrays, shape (frames + 1,)
+        Where each frame begins in the blob and in the decoded bytes; last, where all have ended.
+    """
+
+    stored: npt.NDArray[np.int64]
+    decoded: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.stored) - 1
+
+    @property
+    def decoded_length(self) -> int:
+        """Decoded bytes of all frames."""
+        return int(self.decoded[-1])
+
+    def touched(self, offsets: Any, lengths: Any) -> npt.NDArray[np.int64]:
+        """Return the numbers of the frames that decoded byte runs lie in, ascending."""
+        first = np.searchsorted(self.decoded, offsets, side="right") - 1
+        last = np.searchsorted(self.decoded, offsets + lengths, side="left")
+        edges = np.zeros(len(self.decoded) + 1, np.int64)
+        np.add.at(edges, first[lengths > 0], 1)
+        np.add.at(edges, last[lengths > 0], -1)
+        return np.flatnonzero(np.cumsum(edges) > 0)
+
+
+def likely_table_length(length: int, decoded: int | None) -> int:
+    """Return how many bytes at the end of a blob hold its table, if it has one.
+
+    Parameters
+    ----------
+    length : int
+        Of the blob.
+    decoded : int or None
+        Decoded bytes, where they are known.
+    """
+    entries = 12 * -(-(decoded or 0) // FRAME_SIZE)
+    likely = max(_HEAD.size + entries + _END.size, min(length >> 8, _LIKELY_MOST))
+    return min(likely, length)
+
+
+def table_length(tail: Bytes) -> int:
+    """Return how many bytes the table takes whose end this is.
 
     Raises
     ------
     FormatError
-        The table is not in order, or a frame is not what its entry says.
+        There is no table.
     """
-    _check_table(data, len(destination))
-    _decode_frames(data, destination)
+    count, entry = _shape(tail)
+    return _HEAD.size + count * entry + _END.size
 
 
-def decode_maybe_seekable(data: Bytes, destination: memoryview) -> None:
-    """Decode zstd that may have a seek table; if it is not in order, there is none.
+def read_table(tail: Bytes, length: int, decoded: int | None) -> SeekTable:
+    """Return the seek table that the end of a blob holds, and check all that it says of itself.
+
+    Parameters
+    ----------
+    tail : bytes-like
+        The end of the blob, or all of it.
+    length : int
+        Of the blob.
+    decoded : int or None
+        How many bytes it must decode to.
 
     Raises
     ------
     FormatError
+        There is no table, or it is not in order.
     """
-    if bytes(data[-4:]) == struct.pack("<I", SEEKABLE_MAGIC):
-        try:
-            _check_table(data, len(destination))
-        except FormatError:
-            pass
-        else:
-            return _decode_frames(data, destination)
-    decode_into(data, destination)
+    count, entry = _shape(tail)
+    size = table_length(tail)
+    if size > len(tail) or _HEAD.unpack_from(tail, len(tail) - size) != (
+        SKIPPABLE_MAGIC,
+        size - _HEAD.size,
+    ):
+        _reject("the seek table has another size than it states")
+    start = len(tail) - size + _HEAD.size
+    rows = np.frombuffer(tail, "<u4", count * entry // 4, start).reshape(count, entry // 4)
+    decoded_lengths = rows[:, 1].astype(np.int64)
+    if (
+        decoded_lengths.max(initial=0) > _MAX_FRAME
+        or (decoded_lengths[:-1] != decoded_lengths[:1]).any()
+    ):
+        _reject("the frames have unequal or excessive sizes")
+    table = SeekTable(
+        np.cumsum(np.append(0, rows[:, 0]), dtype=np.int64),
+        np.cumsum(np.append(0, decoded_lengths), dtype=np.int64),
+    )
+    if table.stored[-1] != length - size or decoded not in (None, table.decoded_length):
+        _reject(
+            f"the seek table covers {table.stored[-1]} stored and {table.decoded_length} decoded "
+            f"bytes, there are {length - size} and must be {decoded}"
+        )
+    return table
 
 
-def _decode_frames(data: Bytes, destination: memoryview) -> None:
-    view, start, filled = memoryview(data), 0, 0
-    for stored, decoded in _entries(data):
-        decode_into(view[start : start + stored], destination[filled : filled + decoded])
-        start, filled = start + stored, filled + decoded
-
-
-def _entries(data: Bytes) -> Iterator[tuple[int, int]]:
-    """Yield stored and decoded length of each frame, by a table whose end is in order."""
-    count, entry = _table_end(data)
-    stop = len(data) - _TABLE_END.size
-    return entry.iter_unpack(data[stop - count * entry.size : stop])
-
-
-def _table_end(data: Bytes) -> tuple[int, struct.Struct]:
-    """Return how many entries the table has, and of which form."""
-    if len(data) < _FRAME_HEAD.size + _TABLE_END.size:
+def _shape(tail: Bytes) -> tuple[int, int]:
+    """Return how many entries the table has, and the bytes of each."""
+    if len(tail) < _HEAD.size + _END.size:
         _reject("there is no seek table")
-    count, descriptor, magic = _TABLE_END.unpack(data[-_TABLE_END.size :])
+    count, descriptor, magic = _END.unpack(tail[-_END.size :])
     if magic != SEEKABLE_MAGIC or descriptor & 0x7C:
         _reject("there is no seek table")
-    return count, _ENTRY_WITH_CHECKSUM if descriptor & 0x80 else _ENTRY
-
-
-def _check_table(data: Bytes, decoded_length: int) -> None:
-    """Check all that the table says of itself, without making anything of its size."""
-    count, entry = _table_end(data)
-    body = count * entry.size + _TABLE_END.size
-    start = len(data) - body - _FRAME_HEAD.size
-    if start < 0 or _FRAME_HEAD.unpack_from(data, start) != (SKIPPABLE_MAGIC, body):
-        _reject("the seek table has another size than it states")
-    stored_sum = decoded_sum = first = 0
-    for number, (stored, decoded) in enumerate(_entries(data), 1):
-        first = decoded if number == 1 else first
-        if decoded > _MAX_FRAME or (number < count and decoded != first):
-            _reject("the frames have unequal or excessive sizes")
-        stored_sum, decoded_sum = stored_sum + stored, decoded_sum + decoded
-    if stored_sum != start or decoded_sum != decoded_length:
-        _reject(
-            f"the seek table covers {stored_sum} stored and {decoded_sum} decoded bytes, "
-            f"there are {start} and must be {decoded_length}"
-        )
+    return count, 12 if descriptor & 0x80 else 8
 
 
 def _reject(message: str) -> NoReturn:

@@ -1,86 +1,33 @@
-"""zstd streams: any that a published writer made are read, framed seekable ones are written.
+"""Decode zstd: any stream that a published writer made, as a whole or as its bytes come.
 
-SPEC.md §4; RFC 8878; the seek table is that of the zstd seekable format 0.1.1.
+SPEC.md §4; RFC 8878.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ..errors import FormatError, LimitError
+from ..errors import FormatError
 from ..types import Bytes
 
 FRAME_SIZE = 1 << 20
-"""Decoded bytes of each frame but the last."""
+"""Decoded bytes of each frame that we write, but the last of a blob."""
+
+SKIPPABLE_MAGIC = 0x184D2A5E
+SEEKABLE_MAGIC = 0x8F92EAB1
 
 _MAX_WINDOW = 1 << 27
 """What level 22 asks of a decoder."""
 
-_LAST_MODEST_LEVEL = 19
-"""Above it zstd reserves memory for inputs far larger than a frame, unless told otherwise."""
+_WORTH_KEEPING = 16 << 20
+"""Bytes: a decoder whose window has made it larger is not kept for the next frame."""
 
 _FRAME_MAGIC = 0xFD2FB528
 _SKIPPABLE_FIRST = 0x184D2A50
-SKIPPABLE_MAGIC = 0x184D2A5E
-SEEKABLE_MAGIC = 0x8F92EAB1
-_DECODE_STEP = 1 << 20
-
-
-class FrameEncoder:
-    """Turn a byte stream into independent zstd frames and a seek table.
-
-    Parameters
-    ----------
-    level : int
-        1 (fast) to 22 (small).
-    """
-
-    def __init__(self, level: int) -> None:
-        import zstandard
-
-        self._compressor = zstandard.ZstdCompressor(
-            level=level, write_checksum=True, write_content_size=False
-        )
-        self._level = level
-        self._pending = bytearray()
-        self._sizes: list[tuple[int, int]] = []
-
-    def update(self, data: memoryview) -> Iterator[bytes]:
-        """Take in bytes; yield the frames they complete."""
-        at = 0
-        if self._pending:
-            at = min(FRAME_SIZE - len(self._pending), len(data))
-            self._pending += data[:at]
-            if len(self._pending) == FRAME_SIZE:
-                yield self._frame(self._pending)
-                self._pending = bytearray()
-        while len(data) - at >= FRAME_SIZE:
-            yield self._frame(data[at : at + FRAME_SIZE])
-            at += FRAME_SIZE
-        self._pending += data[at:]
-
-    def finish(self) -> Iterator[bytes]:
-        """Yield the last frame and the seek table."""
-        if self._pending:
-            yield self._frame(self._pending)
-        yield self._seek_table()
-
-    def _frame(self, data: Bytes) -> bytes:
-        # Not told the size, it makes the bytes that published writers make (SPEC.md §4.3); the
-        # highest levels would then take a window of 128 MiB and six times that in tables.
-        size = len(data) if self._level > _LAST_MODEST_LEVEL else -1
-        stream = self._compressor.compressobj(size=size)
-        frame: bytes = stream.compress(data) + stream.flush()
-        self._sizes.append((len(frame), len(data)))
-        return frame
-
-    def _seek_table(self) -> bytes:
-        entries = b"".join(struct.pack("<II", stored, decoded) for stored, decoded in self._sizes)
-        footer = struct.pack("<IBI", len(self._sizes), 0, SEEKABLE_MAGIC)
-        body = entries + footer
-        return struct.pack("<II", SKIPPABLE_MAGIC, len(body)) + body
 
 
 def decode_into(data: Bytes, destination: memoryview) -> None:
@@ -91,96 +38,177 @@ def decode_into(data: Bytes, destination: memoryview) -> None:
     FormatError
         Not zstd, trailing junk, or more or fewer bytes than the destination has.
     """
-    with _Decoder(data) as stream:
+    walk = _Walk()  # the reader stops without a word where its input ends, be it amid a frame
+    walk.feed(data)
+    walk.finish()
+    with _decoder() as decoder, decoder.stream_reader(data, read_across_frames=True) as stream:
         filled = 0
         while filled < len(destination):
             count = stream.readinto(destination[filled:])
             if not count:
-                raise FormatError(
-                    f"the zstd stream ends after {filled} of {len(destination)} bytes",
-                    rule="DecodedLength",
-                )
+                raise too_short(filled, len(destination))
             filled += count
         if stream.read(1):
-            raise FormatError(
-                f"the zstd stream holds more than {len(destination)} bytes", rule="DecodedLength"
-            )
+            raise too_long(len(destination))
 
 
-def decode_all(data: Bytes, *, limit: int) -> bytearray:
-    """Decode the frames in `data`, whose decoded size no manifest states.
+class StreamDecoder:
+    """A decoder that is fed a stream piece by piece, in memory that does not grow with it.
 
     Parameters
     ----------
-    limit : int
-        The most bytes to decode.
-
-    Raises
-    ------
-    FormatError, LimitError
+    write : callable
+        Given the decoded bytes, 128 KiB or fewer at a time.
     """
-    decoded = bytearray()
-    with _Decoder(data) as stream:
-        while chunk := stream.read(_DECODE_STEP):
-            decoded += chunk
-            if len(decoded) > limit:
-                raise LimitError(f"a zstd stream decodes to more than the limit of {limit} bytes")
-    return decoded
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._walk = _Walk()
+        self._writer = _new_decoder().stream_writer(_Output(write))
+
+    def feed(self, data: Bytes) -> None:
+        """Decode the next stored bytes.
+
+        Raises
+        ------
+        FormatError
+        """
+        self._walk.feed(data)
+        with _translated():
+            self._writer.write(data)
+
+    def finish(self) -> None:
+        """Check that the last frame is whole.
+
+        Raises
+        ------
+        FormatError
+        """
+        self._walk.finish()
 
 
-def _check_whole(data: Bytes) -> None:
-    """Check that the bytes are whole frames and nothing else (RFC 8878 §3.1.1).
+class _Output:
+    """What zstandard takes for a file."""
 
-    The stream reader stops without a word where its input ends, be it amid a frame.
-    """
-    at = 0
-    while at < len(data):
-        magic = int.from_bytes(data[at : at + 4], "little")
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def write(self, data: bytes) -> int:
+        self._write(data)
+        return len(data)
+
+
+def too_short(filled: int, expected: int) -> FormatError:
+    """Return the error for a stream that holds less than it must."""
+    return FormatError(
+        f"the zstd stream ends after {filled} of {expected} bytes", rule="DecodedLength"
+    )
+
+
+def too_long(expected: int) -> FormatError:
+    """Return the error for a stream that holds more than it may."""
+    return FormatError(f"the zstd stream holds more than {expected} bytes", rule="DecodedLength")
+
+
+_Step = tuple[int, int, bool]
+"""Bytes to pass over, bytes to look at then, and whether a frame may begin or the stream end."""
+
+
+class _Walk:
+    """Follows a stream from frame to frame: whole frames, and nothing else (RFC 8878 §3.1.1)."""
+
+    def __init__(self) -> None:
+        self._steps = _frames()
+        self._skip, self._need, self._is_between = next(self._steps)
+        self._head = b""
+
+    def feed(self, data: Bytes) -> None:
+        at = 0
+        while at < len(data):
+            if self._skip:
+                passed = min(self._skip, len(data) - at)
+                self._skip -= passed
+                at += passed
+                continue
+            more = bytes(data[at : at + self._need - len(self._head)])
+            self._head += more
+            at += len(more)
+            if len(self._head) == self._need:
+                self._skip, self._need, self._is_between = self._steps.send(self._head)
+                self._head = b""
+
+    def finish(self) -> None:
+        if self._head or self._skip or not self._is_between:
+            raise FormatError(
+                "the stored bytes are not valid zstd: the last frame is cut", rule="Zstd"
+            )
+
+
+def _frames() -> Generator[_Step, bytes, None]:
+    skip = 0
+    while True:
+        magic = int.from_bytes((yield skip, 4, True), "little")
         if magic == _FRAME_MAGIC:
-            at = _frame_end(data, at + 4)
-        elif magic & ~15 == _SKIPPABLE_FIRST and at + 8 <= len(data):
-            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+            skip = yield from _blocks()
+        elif magic & ~15 == _SKIPPABLE_FIRST:
+            skip = int.from_bytes((yield 0, 4, False), "little")
         else:
-            raise FormatError("stored bytes are not valid zstd: junk after a frame", rule="Zstd")
-    if at > len(data):
-        raise FormatError("stored bytes are not valid zstd: the last frame is cut", rule="Zstd")
+            raise FormatError(
+                "the stored bytes are not valid zstd: junk after a frame", rule="Zstd"
+            )
 
 
-def _frame_end(data: Bytes, at: int) -> int:
-    """Return where the frame ends whose header begins at `at`; past the data if it is cut."""
-    if at >= len(data):
-        return at + 1
-    flags = data[at]
+def _blocks() -> Generator[_Step, bytes, int]:
+    """Follow a frame after its magic number; return the bytes that its last block still has."""
+    flags = (yield 0, 1, False)[0]
     is_single = flags >> 5 & 1
-    at += 1 + (not is_single) + (0, 1, 2, 4)[flags & 3] + (is_single, 2, 4, 8)[flags >> 6]
+    skip = (not is_single) + (0, 1, 2, 4)[flags & 3] + (is_single, 2, 4, 8)[flags >> 6]
     is_last = False
     while not is_last:
-        if at + 3 > len(data):
-            return len(data) + 1
-        head = int.from_bytes(data[at : at + 3], "little")
+        head = int.from_bytes((yield skip, 3, False), "little")
         is_last, is_repeated = bool(head & 1), head >> 1 & 3 == 1
-        at += 3 + (1 if is_repeated else head >> 3)
-    return at + (4 if flags & 4 else 0)
+        skip = 1 if is_repeated else head >> 3
+    return skip + (4 if flags & 4 else 0)
 
 
-class _Decoder:
-    """A zstandard stream reader whose errors are ours."""
+def _new_decoder() -> Any:
+    import zstandard
 
-    def __init__(self, data: Bytes) -> None:
-        import zstandard
+    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
 
-        _check_whole(data)
 
-        self._error = zstandard.ZstdError
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        self._stream: Any = decompressor.stream_reader(data, read_across_frames=True)
+class _Decoders:
+    """Decoders to borrow: no more than there are processors, since each may hold a window."""
 
-    def __enter__(self) -> Any:
-        return self._stream.__enter__()
+    def __init__(self) -> None:
+        self.room = threading.BoundedSemaphore(os.cpu_count() or 2)
+        self.idle: list[Any] = []
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._stream.__exit__(kind, error, trace)
-        if isinstance(error, self._error):
-            raise FormatError(
-                f"the stored bytes are not valid zstd: {error}", rule="Zstd"
-            ) from None
+
+_decoders: dict[int, _Decoders] = {}
+
+
+@contextmanager
+def _decoder() -> Iterator[Any]:
+    """Lend a decoder of this process: one that was lent at a fork would never come back."""
+    pid = os.getpid()
+    if pid not in _decoders:
+        _decoders.clear()
+    decoders = _decoders.setdefault(pid, _Decoders())
+    with decoders.room, _translated():
+        try:
+            decoder = decoders.idle.pop()
+        except IndexError:
+            decoder = _new_decoder()
+        yield decoder
+        if decoder.memory_size() <= _WORTH_KEEPING:
+            decoders.idle.append(decoder)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    import zstandard
+
+    try:
+        yield
+    except zstandard.ZstdError as error:
+        raise FormatError(f"the stored bytes are not valid zstd: {error}", rule="Zstd") from None

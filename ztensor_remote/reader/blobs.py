@@ -10,13 +10,15 @@ from copy import copy
 from functools import partial
 from typing import Self
 
-from ..codecs import check_digest, decode_maybe_seekable, decode_seekable, is_checkable
+from ..codecs import check_digest, is_checkable
 from ..errors import ClosedError, ZTensorError
-from ..manifest import ZSTD_SEEKABLE, Component, Manifest
+from ..manifest import Component, Manifest
 from ..manifest.validate import check_alignment
-from ..stores import Limits, Location, Runs, Source, Stats, copy_out, fetch, run_all
+from ..stores import Limits, Location, Runs, Source, Stats, fetch, run_all
 from .loading import Loading, Progress, swap_bytes
 from .opening import open_shard
+from .seeking import SeekTables
+from .slicing import Slicing
 from .want import Want
 
 
@@ -42,6 +44,7 @@ class Blobs:
         self.manifest = manifest
         self.verify = verify
         self.limits = limits
+        self.seek_tables = SeekTables(self.source_of, limits)
         self.closed = False
         self._shards: dict[str, Source] = {}
         self._lock = threading.Lock()
@@ -182,26 +185,31 @@ class Blobs:
             holder._held[want.part].append(memory)
         return holder
 
-    def decode(self, part: Component, stored: memoryview, destination: memoryview) -> None:
-        """Turn stored bytes into decoded ones that fill `destination`."""
-        if part.is_raw:
-            copy_out(stored, [destination])
-        elif part.encoding == ZSTD_SEEKABLE:
-            decode_seekable(stored, destination)
-        else:
-            decode_maybe_seekable(stored, destination)
+    def fetch(self, want: Want, runs: Runs, destination: memoryview) -> None:
+        """Fill `destination` with runs of a component's decoded bytes, without the others.
 
-    def fetch(self, part: Component, runs: Runs, destination: memoryview) -> None:
-        """Fill `destination` with runs of a raw component; offsets are relative to it."""
-        moved = Runs(runs.offsets + part.offset, runs.lengths, runs.targets)
-        fetch(self.source_of(part), moved, destination, limits=self.limits)
+        Raises
+        ------
+        UnsupportedError, LimitError, FormatError, StoreError
+        """
+        part = want.part
+        if part.is_raw:
+            moved = Runs(runs.offsets + part.offset, runs.lengths, runs.targets)
+            fetch(self.source_of(part), moved, destination, limits=self.limits)
+        else:
+            Slicing(self, want).fill(runs, destination)
         swap_bytes(destination, part)
+
+    def stated_digest(self, part: Component, *, again: bool = False) -> str | None:
+        """Return what the bytes are to be compared with; None if nothing, or they were before."""
+        if part.digest is None or (part in self._verified and not again):
+            return None
+        return part.digest if is_checkable(part.digest, self.manifest.digest_algorithms) else None
 
     def check_digest(self, part: Component, data: memoryview, *, again: bool = False) -> None:
         """Compare with the digest; bytes that can't have changed since are not read twice."""
-        if part.digest is None or (part in self._verified and not again):
-            return
-        if is_checkable(part.digest, self.manifest.digest_algorithms):
-            check_digest(part.digest, data)
-        if self.is_mapped(part):
-            self._verified.add(part)
+        stated = self.stated_digest(part, again=again)
+        if stated is not None:
+            check_digest(stated, data)
+            if self.is_mapped(part):
+                self._verified.add(part)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..codecs import decode_all, is_checkable
-from ..errors import FormatError, LimitError, UnsupportedError, located
-from ..manifest import ZSTD, ZSTD_SEEKABLE, Component
+from ..codecs import PartialDigest, check_digest
+from ..manifest import Component
 from ..manifest.dtypes import storage_width
-from ..manifest.validate import check_expansion
-from ..stores import Fetch, Runs, Source, fetches_of, fill, forget, run_all, transfer
+from ..stores import Control, Fetch, Runs, Source, copy_out, fetches_of, fill, run_all, transfer
+from .decoding import Decoding, check_decodable, comes_in_pieces
 from .memory import allocate
-from .want import Arrival, Want
+from .output import Filling, Growing
+from .want import Arrival, Want, judging, located_at
 
 if TYPE_CHECKING:
     from .blobs import Blobs
@@ -42,7 +41,9 @@ class Loading:
         self._verify = verify
         self._again = again
         self._progress = progress
+        self._covers_decoded = blobs.manifest.digests_cover_decoded
         self._loaded: dict[Want, memoryview] = {}
+        self._outputs: dict[Want, Filling | Growing] = {}
 
     def load(self, wants: Sequence[Want]) -> list[memoryview]:
         """Return the decoded bytes of each, little-endian.
@@ -55,44 +56,55 @@ class Loading:
         here: list[Want] = []
         self._blobs.open_shards(want.part for want in wants)
         for want in wants:
-            with _located(want):
-                self._check(want)
+            with located_at(want):
+                check_decodable(want.part, want.length, self._blobs.limits)
                 source = self._blobs.source_of(want.part)
             is_copied = want.part.is_raw and want.destination is not None
             is_shown = source.view(0, 0) is not None and not is_copied
             is_here = not want.part.length or is_shown
             (here if is_here else by_source[source]).append(want)
-        run_all(partial(self._take, want) for want in here)
+        # Framed or not, what comes in one piece brings its seek table along.
+        self._blobs.seek_tables.find([want for want in wants if comes_in_pieces(want.part)])
+        for tasks in run_all(partial(self._take, want) for want in here):
+            run_all(tasks)
         by_source = {source: self._shown(source, group) for source, group in by_source.items()}
         if any(by_source.values()):
             fetches = self._fetches(by_source)
             transfer(fetches, by_source, limits=self._blobs.limits, progress=self._progress)
+        self._loaded |= {want: output.memory for want, output in self._outputs.items()}
         return [self._loaded[want] for want in wants]
-
-    def _check(self, want: Want) -> None:
-        part, limit = want.part, self._blobs.limits.max_decoded
-        if part.is_raw:
-            return
-        if part.encoding not in (ZSTD, ZSTD_SEEKABLE):
-            raise UnsupportedError(
-                f"encoding {part.encoding!r} is unknown; the stored bytes can't be decoded"
-            )
-        if want.length is None:
-            return
-        check_expansion(part, want.length, "the component")
-        if want.length > limit:
-            raise LimitError(
-                f"decoding it needs {want.length} bytes, the limit is {limit}; if the file is "
-                "trusted, open it with limits=Limits(max_decoded=...)"
-            )
 
     # --- what is in memory, or mapped --------------------------------------------------------
 
-    def _take(self, want: Want) -> None:
-        with _located(want):
+    def _take(self, want: Want) -> list[Callable[[], object]]:
+        """Take the bytes of one; return what is left to do, side by side."""
+        with located_at(want):
             stored = self._blobs.stored_here(want.part)
-            self._use(want, stored)
-        self._progress(want.part.length)
+            if want.part.is_raw:
+                self._use(want, stored)
+                self._progress(want.part.length)
+                return []
+            if not self._covers_decoded:
+                self._check_digest(want.part, stored)
+            decoding = self._decoding(want, at_hand=True)
+        return [
+            partial(self._take_piece, want, decoding, number, stored[start:stop])
+            for number, (start, stop) in enumerate(decoding.pieces)
+        ]
+
+    def _use(self, want: Want, stored: memoryview) -> None:
+        """Take raw bytes that stay where they are: as they are, or copied to their destination."""
+        self._check_digest(want.part, stored)
+        if want.destination is not None or want.part.big_endian:
+            memory = allocate(len(stored)) if want.destination is None else want.destination
+            copy_out(stored, [memory])
+            swap_bytes(memory, want.part)
+            stored = memory
+        self._loaded[want] = stored
+
+    def _take_piece(self, want: Want, decoding: Decoding, number: int, data: memoryview) -> None:
+        self._decode(want, decoding, number, data, None)
+        self._progress(len(data))
 
     # --- what a cache keeps ------------------------------------------------------------------
 
@@ -100,7 +112,10 @@ class Loading:
         """Load what a cache has or can have as it is stored, and return the rest."""
         fit = [want for want in wants if want.part.is_raw]
         limits = self._blobs.limits
-        if not fit or not fill(source, _runs_of(fit), limits=limits, progress=self._progress):
+        offsets = np.array([want.part.offset for want in fit], np.int64)
+        lengths = np.array([want.part.length for want in fit], np.int64)
+        runs = Runs(offsets, lengths, np.cumsum(lengths) - lengths)
+        if not fit or not fill(source, runs, limits=limits, progress=self._progress):
             return wants
         shown = run_all(partial(self._show, source, want) for want in fit)
         done = {want for want, is_shown in zip(fit, shown, strict=True) if is_shown}
@@ -110,7 +125,7 @@ class Loading:
         view = source.view(want.part.offset, want.part.length)
         if view is None:
             return False
-        with self._judging(want):
+        with judging(want, source):
             self._use(want, view)
         return True
 
@@ -118,105 +133,102 @@ class Loading:
 
     def _fetches(self, by_source: dict[Source, list[Want]]) -> Iterator[Fetch]:
         for source, wants in by_source.items():
-            yield from self._fetches_raw(source, [want for want in wants if want.part.is_raw])
-            for want in wants:
-                if not want.part.is_raw:
-                    yield self._fetch_whole(source, want)
+            yield from self._fetches_of(source, wants)
 
-    def _fetches_raw(self, source: Source, wants: list[Want]) -> Iterable[Fetch]:
-        arrivals = [Arrival(want, self._destination(want), self._digest(want)) for want in wants]
-        if not arrivals:
-            return []
+    def _fetches_of(self, source: Source, wants: list[Want]) -> Iterable[Fetch]:
+        """Plan raw and compressed bytes together, for they lie between each other."""
+        arrivals: list[Arrival] = []
+        pieces: list[tuple[Want, Decoding, int]] = []
+        rows: list[tuple[int, int, int]] = []
+        filled = 0
+        for want in wants:
+            part = want.part
+            if part.is_raw:
+                arrivals.append(Arrival(want, self._destination(want), self._digest(want)))
+                rows.append((part.offset, part.length, filled))
+                filled += part.length
+                continue
+            decoding = self._decoding(want)
+            for number, (start, stop) in enumerate(decoding.pieces):
+                rows.append((part.offset + start, stop - start, ~len(pieces)))
+                pieces.append((want, decoding, number))
 
         def landed(index: int, start: int, stop: int) -> None:
             arrival = arrivals[index]
-            with self._judging(arrival.want):
+            with judging(arrival.want, source):
                 is_last = arrival.landed(start, stop)
             if is_last:
                 swap_bytes(arrival.destination, arrival.want.part)
 
-        destinations = [arrival.destination for arrival in arrivals]
+        def handed_over(index: int, data: memoryview, control: Control) -> None:
+            self._decode(*pieces[index], data, control)
+
+        runs = Runs(*np.array(rows, np.int64).reshape(-1, 3).T)
         return fetches_of(
-            source, _runs_of(wants), destinations, limits=self._blobs.limits, landed=landed
+            source,
+            runs,
+            [arrival.destination for arrival in arrivals],
+            limits=self._blobs.limits,
+            landed=landed,
+            handed_over=handed_over,
+            in_order=any(decoding.is_ordered for _, decoding, _ in pieces),
         )
 
     def _destination(self, want: Want) -> memoryview:
-        memory = want.destination
-        if memory is None:
-            memory = allocate(want.part.length)
+        memory = allocate(want.part.length) if want.destination is None else want.destination
         self._loaded[want] = memory
         return memory
 
-    def _fetch_whole(self, source: Source, want: Want) -> Fetch:
-        part = want.part
+    # --- what is compressed ------------------------------------------------------------------
 
-        def decode(stored: memoryview) -> None:
-            with self._judging(want):
-                self._decode(want, stored)
-
-        return Fetch(source, part.offset, part.length, None, decode, part.length)
-
-    # --- bytes that are there ----------------------------------------------------------------
-
-    def _use(self, want: Want, stored: memoryview) -> None:
-        """Take stored bytes that stay where they are, as they are or decoded."""
-        if want.part.is_raw and not want.part.big_endian and want.destination is None:
-            self._check_digest(want.part, stored)
-            self._loaded[want] = stored
+    def _decoding(self, want: Want, *, at_hand: bool = False) -> Decoding:
+        table = self._blobs.seek_tables.known(want.part)
+        length = want.length if table is None else table.decoded_length
+        check_decodable(want.part, length, self._blobs.limits)
+        output: Filling | Growing
+        if length is None:
+            output = Growing(self._blobs.limits.max_decoded)
         else:
-            self._decode(want, stored)
+            output = Filling(length, want.destination)
+        self._outputs[want] = output
+        digest = None if at_hand and not self._covers_decoded else self._digest(want)
+        return Decoding(
+            want.part,
+            output,
+            decoded_length=want.length,
+            table=table,
+            at_hand=at_hand,
+            stored=None if self._covers_decoded else digest,
+            decoded=digest if self._covers_decoded else None,
+        )
 
-    def _decode(self, want: Want, stored: memoryview) -> None:
-        """Turn all stored bytes of a component into decoded ones, and check them."""
-        part = want.part
-        covers_decoded = self._blobs.manifest.digests_cover_decoded
-        if not covers_decoded:
-            self._check_digest(part, stored)
-        decoded = self._decoded(want, stored)
-        if covers_decoded:
-            self._check_digest(part, decoded)
-        swap_bytes(decoded, part)
-        self._loaded[want] = decoded
+    def _decode(
+        self,
+        want: Want,
+        decoding: Decoding,
+        number: int,
+        data: memoryview,
+        control: Control | None,
+    ) -> None:
+        with judging(want, self._blobs.source_of(want.part)):
+            if decoding.take(number, data, control):
+                swap_bytes(self._outputs[want].memory, want.part)
 
-    def _decoded(self, want: Want, stored: memoryview) -> memoryview:
-        if want.length is None:
-            return memoryview(decode_all(stored, limit=self._blobs.limits.max_decoded))
-        memory = allocate(want.length) if want.destination is None else want.destination
-        self._blobs.decode(want.part, stored, memory)
-        return memory
+    # --- digests -----------------------------------------------------------------------------
 
-    @contextmanager
-    def _judging(self, want: Want) -> Iterator[None]:
-        """Have bytes that turn out to be wrong fetched anew the next time, not kept."""
-        try:
-            with _located(want):
-                yield
-        except FormatError:
-            part = want.part
-            forget(self._blobs.source_of(part), part.offset, part.length)
-            raise
-
-    def _digest(self, want: Want) -> str | None:
-        """Return the digest that raw bytes must have, if they are to be compared with one."""
-        digest = want.part.digest
-        if not self._verify or digest is None:
+    def _digest(self, want: Want) -> PartialDigest | None:
+        """Return what compares the bytes of a component as they come, if there is anything to."""
+        if not self._verify:
             return None
-        return digest if is_checkable(digest, self._blobs.manifest.digest_algorithms) else None
+        stated = self._blobs.stated_digest(want.part, again=self._again)
+        length = want.length if self._covers_decoded else want.part.length
+        if stated and not length:
+            check_digest(stated, b"")
+        return PartialDigest(stated, length) if stated and length else None
 
     def _check_digest(self, part: Component, data: memoryview) -> None:
         if self._verify:
             self._blobs.check_digest(part, data, again=self._again)
-
-
-def _runs_of(wants: Sequence[Want]) -> Runs:
-    """Return the stored bytes of components, one after another."""
-    offsets = np.array([want.part.offset for want in wants], np.int64)
-    lengths = np.array([want.part.length for want in wants], np.int64)
-    return Runs(offsets, lengths, np.cumsum(lengths) - lengths)
-
-
-def _located(want: Want) -> AbstractContextManager[None]:
-    return located(tensor=want.tensor, component=want.role)
 
 
 def swap_bytes(destination: memoryview, part: Component) -> None:

@@ -217,7 +217,7 @@ class LazyTensor:
         check_shape(self.shape)
         part = self._value_part
         selection = select(self.shape, part.element.bits if self.layout == "dense" else 8, key)
-        if self.layout != "dense" or not part.is_raw or selection.nbytes == part.length:
+        if self.layout != "dense" or selection.nbytes == part.element.nbytes(self._count):
             return self._numpy()[key]
         # Of what a cache has, only the part that is selected should be touched.
         view = self._blobs.view(part, whole=False) if self._blobs.is_mapped(part) else None
@@ -225,8 +225,10 @@ class LazyTensor:
         if view is not None and not part.element.is_packed and part.element.name != "bool":
             return self._array(view, part.element, self.shape)[key]
         memory = np.empty(selection.nbytes, np.uint8).data
-        self._blobs.fetch(part, selection.runs, memory)
-        return self._array(memory, part.element, selection.shape)[selection.index]
+        self._blobs.fetch(self._wants()[0], selection.runs, memory)
+        chosen = self._array(memory, part.element, selection.shape)[selection.index]
+        # A view would keep alive what was only read over.
+        return chosen.copy() if chosen.nbytes * 2 < len(memory) else chosen
 
     @property
     def _is_view(self) -> bool:

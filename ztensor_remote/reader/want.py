@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from ..codecs import PartialDigest, check_digest, compare_digests
-from ..errors import located
+from ..codecs import PartialDigest
+from ..errors import FormatError, located
 from ..manifest import Component
+from ..stores import Source, forget
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,37 +35,49 @@ class Want:
     destination: memoryview | None = None
 
 
+def located_at(want: Want) -> AbstractContextManager[None]:
+    """Have errors name the component."""
+    return located(tensor=want.tensor, component=want.role)
+
+
+@contextmanager
+def judging(want: Want, source: Source) -> Iterator[None]:
+    """Have bytes that turn out to be wrong fetched anew the next time, not kept."""
+    try:
+        with located_at(want):
+            yield
+    except FormatError:
+        forget(source, want.part.offset, want.part.length)
+        raise
+
+
 class Arrival:
-    """Bytes of one component that come in pieces, in any order and from several threads.
+    """Raw bytes of one component that come in pieces, in any order and from several threads.
 
     Parameters
     ----------
     want : Want
     destination : memoryview
         Where they are put.
-    digest : str or None
+    digest : PartialDigest or None
         What they are compared with; None where they are not.
     """
 
-    def __init__(self, want: Want, destination: memoryview, digest: str | None) -> None:
+    def __init__(self, want: Want, destination: memoryview, digest: PartialDigest | None) -> None:
         self.want = want
         self.destination = destination
         self._digest = digest
         self._missing = len(destination)
         self._lock = threading.Lock()
-        self._partial = PartialDigest.of(digest)
 
     def landed(self, start: int, stop: int) -> bool:
-        """Take note of a piece; check all once it was the last, and return whether it was."""
-        if self._partial is not None:
-            self._partial.add(start, self.destination[start:stop])
-        with self._lock:
-            self._missing -= stop - start
-            is_last = not self._missing
-        if is_last and self._digest is not None:
-            with located(tensor=self.want.tensor, component=self.want.role):
-                if self._partial is None:
-                    check_digest(self._digest, self.destination)
-                else:
-                    compare_digests(self._partial.text(), self._digest)
-        return is_last
+        """Take note of a piece; return whether all are there, and are what they should be."""
+        if self._digest is None:
+            with self._lock:
+                self._missing -= stop - start
+                return not self._missing
+        if not self._digest.add(start, self.destination[start:stop]):
+            return False
+        with located_at(self.want):
+            self._digest.check()
+        return True

@@ -4,13 +4,15 @@ Nothing here knows what the bytes mean.
 """
 
 from .cache import Cache, cache_at
+from .control import Control
 from .execute import Fetch, run_all
 from .folder import Entry, Folder
+from .landing import Landing
 from .limits import Limits
 from .local import MappedSource, copy_out
 from .location import Location, locate
 from .open import open_append, open_sink, open_source
-from .plan import Request, Runs
+from .plan import Offsets, Request, Runs
 from .sink import Sink, aborting, give_up
 from .source import Identity, Source, Stats
 from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
@@ -18,14 +20,17 @@ from .upload_generic import MemorySink
 
 __all__ = [
     "Cache",
+    "Control",
     "Entry",
     "Fetch",
     "Folder",
     "Identity",
+    "Landing",
     "Limits",
     "Location",
     "MappedSource",
     "MemorySink",
+    "Offsets",
     "Request",
     "Runs",
     "Sink",

@@ -34,7 +34,8 @@ class Fetch:
         Memory that the range fills from front to back; None if the bytes go through memory that
         is borrowed for as long as `use` takes.
     use : callable
-        Called once all bytes are there, with the borrowed memory or with none.
+        Called once all bytes are there, with the borrowed memory or with none, and with the
+        control of the run, for those that have to wait for others.
     wanted : int
         Bytes that the caller asked for; the rest was read over.
     """
@@ -43,7 +44,7 @@ class Fetch:
     offset: int
     length: int
     pieces: Sequence[memoryview] | None
-    use: Callable[[memoryview], object]
+    use: Callable[[memoryview, Control], object]
     wanted: int
 
 
@@ -128,12 +129,12 @@ class _Run:
     def _do(self, fetch: Fetch) -> None:
         if fetch.pieces is not None:
             self._read(fetch, fetch.pieces)
-            fetch.use(memoryview(b""))
+            fetch.use(memoryview(b""), self._control)
             return
         try:
             borrowed = np.empty(fetch.length, np.uint8).data
             self._read(fetch, [borrowed])
-            fetch.use(borrowed)
+            fetch.use(borrowed, self._control)
         finally:
             self._budget.give_back(fetch.length)
 

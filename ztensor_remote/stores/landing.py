@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
+from .control import Control
 from .execute import Fetch
 from .plan import Offsets, Request, Runs
 from .source import Source
@@ -16,6 +18,9 @@ _WORTH_A_PIECE = 4096
 Landed = Callable[[int, int, int], object]
 """Told that bytes are there: the index of the destination, the first, and what follows the last."""
 
+HandedOver = Callable[[int, memoryview, Control], object]
+"""Given the number of a run, its bytes for as long as the call takes, and what breaks waiting."""
+
 
 class Landing:
     """Destinations that runs go to, as if they lay one after another.
@@ -24,22 +29,29 @@ class Landing:
     ----------
     destinations : sequence of memoryview
         Writable, of format ``"B"``.
-    landed : callable, optional
+    landed, handed_over : callable, optional
     """
 
-    def __init__(self, destinations: Sequence[memoryview], landed: Landed | None = None) -> None:
+    def __init__(
+        self,
+        destinations: Sequence[memoryview],
+        landed: Landed | None = None,
+        handed_over: HandedOver | None = None,
+    ) -> None:
         sizes = [len(destination) for destination in destinations]
         self.starts: Offsets = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
         self._destinations = destinations
         self._landed = landed
+        self._handed_over = handed_over
 
     def fetches(self, source: Source, requests: Sequence[Request]) -> Iterator[Fetch]:
         """Yield what fetches the requests, whose targets are positions in all destinations."""
         passed_over = np.empty(max(map(_widest_gap, requests), default=0), np.uint8).data
         for request in requests:
-            is_picked = _is_overlapping(request.runs) or _is_fine(request.runs)
+            is_picked = _is_lent(request.runs) or _is_overlapping(request.runs)
+            is_picked = is_picked or _is_fine(request.runs)
             pieces = None if is_picked else self._pieces(request, passed_over)
-            use = self._picking(request) if is_picked else self._noting(request)
+            use = partial(self._pick if is_picked else self._note, request)
             yield Fetch(source, request.offset, request.length, pieces, use, request.wanted)
 
     def _pieces(self, request: Request, passed_over: memoryview) -> list[memoryview]:
@@ -58,35 +70,37 @@ class Landing:
         index = int(np.searchsorted(self.starts, target, side="right")) - 1
         return index, target - int(self.starts[index])
 
-    def _noting(self, request: Request) -> Callable[[memoryview], None]:
-        def note(_: memoryview) -> None:
-            if self._landed is not None:
-                for _offset, length, target in _rows(request.runs):
+    def _note(self, request: Request, _: memoryview, control: Control) -> None:
+        if self._landed is not None:
+            for _offset, length, target in _rows(request.runs):
+                if target >= 0:
                     index, start = self._place(target)
                     self._landed(index, start, start + length)
 
-        return note
+    def _pick(self, request: Request, borrowed: memoryview, control: Control) -> None:
+        self.place(request, borrowed)
+        self._note(request, borrowed, control)
+        if self._handed_over is not None:
+            for offset, length, target in _rows(request.runs):
+                if target < 0:
+                    begin = offset - request.offset
+                    self._handed_over(~target, borrowed[begin : begin + length], control)
 
-    def _picking(self, request: Request) -> Callable[[memoryview], None]:
-        note = self._noting(request)
-
-        def pick(borrowed: memoryview) -> None:
-            if not self._pick_regular(request, borrowed):
-                for offset, length, target in _rows(request.runs):
+    def place(self, request: Request, data: memoryview) -> None:
+        """Copy the runs of a request out of its bytes."""
+        if not self._pick_regular(request, data):
+            for offset, length, target in _rows(request.runs):
+                if target >= 0:
                     index, start = self._place(target)
                     begin = offset - request.offset
-                    piece = borrowed[begin : begin + length]
-                    self._destinations[index][start : start + length] = piece
-            note(borrowed)
-
-        return pick
+                    self._destinations[index][start : start + length] = data[begin : begin + length]
 
     def _pick_regular(self, request: Request, borrowed: memoryview) -> bool:
         """Copy runs of one length at equal distances by one call, if they are such."""
         runs = request.runs
         length = int(runs.lengths[0])
         steps, strides = np.diff(runs.offsets), np.diff(runs.targets)
-        if len(self._destinations) > 1 or len(steps) < 1:
+        if len(self._destinations) != 1 or len(steps) < 1 or _is_lent(runs):
             return False
         if (runs.lengths != length).any() or (steps != steps[0]).any() or steps[0] < length:
             return False
@@ -112,6 +126,11 @@ def _gaps(runs: Runs) -> Offsets:
 
 def _widest_gap(request: Request) -> int:
     return int(_gaps(request.runs).max(initial=0))
+
+
+def _is_lent(runs: Runs) -> bool:
+    """Whether runs are handed over, for which memory is lent."""
+    return bool((runs.targets < 0).any())
 
 
 def _is_overlapping(runs: Runs) -> bool:

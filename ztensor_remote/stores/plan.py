@@ -18,7 +18,8 @@ class Runs:
     Attributes
     ----------
     offsets, lengths, targets : int64 arrays, shape (n,)
-        Run ``i`` is ``lengths[i]`` bytes at ``offsets[i]``; it goes to ``targets[i]``.
+        Run ``i`` is ``lengths[i]`` bytes at ``offsets[i]``; it goes to ``targets[i]``. A negative
+        target means that the run is handed over in one piece, as number ``~targets[i]``.
     """
 
     offsets: Offsets
@@ -182,8 +183,8 @@ def _part_size(fetched: int, costs: Costs) -> int:
 
 
 def _cut(runs: Runs, part: int, grain: int) -> Runs:
-    """Cut runs into even pieces of a part or less than two."""
-    counts = np.maximum(runs.lengths // part, 1)
+    """Cut runs into even pieces of a part or less than two, but those that stay in one."""
+    counts = np.where(runs.targets < 0, 1, np.maximum(runs.lengths // part, 1))
     if (counts == 1).all():
         return runs
     owner = np.repeat(np.arange(len(counts)), counts)

@@ -7,20 +7,25 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .execute import Fetch, run
-from .landing import Landed, Landing
+from .landing import HandedOver, Landed, Landing
 from .limits import Limits
 from .plan import Request, Runs, plan
 from .source import Keeper, Source
 
 
-def plan_for(source: Source, runs: Runs, *, limits: Limits) -> list[Request]:
+def plan_for(
+    source: Source, runs: Runs, *, limits: Limits, in_order: bool = False
+) -> list[Request]:
     """Return the requests that fetch runs of a source, as the way to it is known.
 
-    Those for runs that the source keeps ask for nothing else, so that they cost nothing.
+    Those for runs that the source keeps ask for nothing else, so that they cost nothing; unless all
+    have to be in the order of their offsets, for runs that wait for each other.
     """
     costs = source.link.costs(connections=limits.connections)
     if not isinstance(source, Keeper):
         return plan(runs, costs)
+    if in_order:
+        return plan(runs, costs, grain=source.grain)
     kept, missing = source.split(runs)
     # Without latency no gap is worth reading over, but for those inside what is read anyway.
     nearby = plan(kept, replace(costs, latency=0, overhead=0), grain=source.grain)
@@ -34,6 +39,8 @@ def fetches_of(
     *,
     limits: Limits,
     landed: Landed | None = None,
+    handed_over: HandedOver | None = None,
+    in_order: bool = False,
 ) -> Iterable[Fetch]:
     """Return the fetches that bring runs of a source to their destinations.
 
@@ -44,9 +51,13 @@ def fetches_of(
     destinations : sequence of memoryview
     landed : callable, optional
         Told the destination and the span of the bytes that are there.
+    handed_over : callable, optional
+        Given the runs that have no place.
+    in_order : bool
+        Whether one of them may wait for those before it.
     """
-    requests = plan_for(source, runs, limits=limits)
-    return Landing(destinations, landed).fetches(source, requests)
+    requests = plan_for(source, runs, limits=limits, in_order=in_order)
+    return Landing(destinations, landed, handed_over).fetches(source, requests)
 
 
 def transfer(
@@ -100,7 +111,7 @@ def fill(
         progress(nbytes)
         requests = plan_for(source, missing, limits=limits)
         fetches = (
-            Fetch(source, each.offset, each.length, None, lambda _: None, each.wanted)
+            Fetch(source, each.offset, each.length, None, lambda *_: None, each.wanted)
             for each in requests
         )
         transfer(fetches, [source], limits=limits, progress=progress)
