@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Verification,
         open,
     )
-    from .stores import Cache, Identity, Limits, Stats
+    from .stores import Cache, Guarantees, Identity, Limits, Stats
     from .writer import TensorPart, Writer, append
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Cache": "stores",
     "CheckpointLog": "log",
+    "Guarantees": "stores",
     "Identity": "stores",
     "LazyComponent": "reader",
     "LazyTensor": "reader",
@@ -73,6 +74,7 @@ __all__ = [
     "DigestError",
     "DuplicateNameError",
     "FormatError",
+    "Guarantees",
     "Identity",
     "InvalidInputError",
     "LazyComponent",

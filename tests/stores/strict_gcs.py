@@ -104,11 +104,16 @@ class _Connection(Handler):
                 self._describe(self.server.find(name, None), name)
             case "POST", "upload":
                 self._upload()
+            case "POST", _:
+                self._compose(unquote(url.path.rpartition("/o/")[2].removesuffix("/compose")))
             case "PUT", "upload":
                 self._chunk(self.server.sessions[self.query["upload_id"]])
             case "DELETE", "upload":
                 self.server.sessions.pop(self.query["upload_id"])
                 self._answer(499)
+            case "DELETE", _:
+                found = self.server.objects.pop(name, None)
+                self._answer(204) if found else self._refuse(404, "No such object")
             case _:
                 self._answer(501)
 
@@ -124,7 +129,12 @@ class _Connection(Handler):
         if stored is None:
             self._refuse(404, "No such object")
             return
-        resource = {"name": name, "metadata": stored.metadata, "size": str(len(stored.data))}
+        resource = {
+            "name": name,
+            "metadata": stored.metadata,
+            "size": str(len(stored.data)),
+            "generation": str(stored.generation),
+        }
         self._answer(200, json.dumps(resource).encode(), Content_Type="application/json")
 
     def _refuse(self, status: int, message: str) -> None:
@@ -167,6 +177,24 @@ class _Connection(Handler):
         else:
             stored = self.server.store(resource["name"], data, resource["metadata"])
             self._describe(stored, resource["name"])
+
+    def _compose(self, name: str) -> None:
+        """Join objects; https://cloud.google.com/storage/docs/json_api/v1/objects/compose."""
+        wanted = json.loads(self.body)
+        sources = [
+            self.server.find(source["name"], source.get("generation"))
+            for source in wanted["sourceObjects"]
+        ]
+        if not 1 <= len(sources) <= 32:
+            self._refuse(400, "The number of source components must be between 1 and 32.")
+        elif not all(sources):
+            self._refuse(404, "No such object")
+        elif not self.server.allows(name, self.query.get("ifGenerationMatch")):
+            self._refuse(412, "At least one of the pre-conditions you specified did not hold.")
+        else:
+            data = b"".join(source.data for source in sources if source)
+            metadata = wanted["destination"].get("metadata", {})
+            self._describe(self.server.store(name, data, metadata), name)
 
     def _chunk(self, session: Session) -> None:
         if session.done is not None:

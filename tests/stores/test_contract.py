@@ -17,7 +17,7 @@ from ztensor_remote.errors import (
     StoreError,
     UnsupportedError,
 )
-from ztensor_remote.stores import Source, locate, open_sink, open_source
+from ztensor_remote.stores import Source, locate, open_append, open_sink, open_source
 
 from .backends import (
     PART,
@@ -210,7 +210,7 @@ class TestWriting:
     def test_a_base_is_continued(self, backend: Backend, size: int) -> None:
         backend.put("object", LARGE[:size])
         source, _ = open_source(backend.location("object"), window=WINDOW)
-        sink = open_sink(backend.location("object"), base=source)
+        sink = open_append(backend.location("object"), source, in_place=False)
         sink.write(DATA)
         sink.commit()
         assert backend.read("object") == LARGE[:size] + DATA

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import threading
@@ -13,8 +12,8 @@ import pytest
 
 from ztensor_remote.errors import AccessDeniedError, ConcurrentWriteError, StoreError
 from ztensor_remote.stores import failures, parts
+from ztensor_remote.stores.copies import LARGEST_PART, SMALLEST_PART, CopyPlan, plan_copy
 from ztensor_remote.stores.parts import PartedSink, part_size
-from ztensor_remote.stores.upload_s3 import LARGEST_COPY, copy_ranges
 
 MIB = 1 << 20
 PART = 10
@@ -230,22 +229,42 @@ def test_ten_thousand_parts_hold_a_tebibyte() -> None:
     assert sum(sizes) > 1.6 * 2**40
 
 
-@pytest.mark.parametrize(
-    "size",
-    [
-        5 * MIB,
-        5 * MIB + 1,
-        LARGEST_COPY - 1,
-        LARGEST_COPY,
-        LARGEST_COPY + 1,
-        2 * LARGEST_COPY + 1,
-        5 << 40,
-    ],
-)
-def test_copied_parts(size: int) -> None:
-    ranges = copy_ranges(size)
-    assert ranges[0][0] == 0
-    assert ranges[-1][1] == size
-    assert all(one[1] == other[0] for one, other in itertools.pairwise(ranges))
-    assert all(5 * MIB <= stop - start <= LARGEST_COPY for start, stop in ranges)
-    assert len(ranges) <= 10_000
+EDGES = [5 * MIB + step for step in (-1, 0, 1)] + [LARGEST_PART + step for step in (-1, 0, 1)]
+
+
+def parts_of(plan: CopyPlan, start: int, stop: int, buffered: int, sent: int) -> list[int]:
+    """Check that a plan covers a range, and return the parts that it makes."""
+    edges = [start, plan.first, *(last for _, last in plan.copies), stop]
+    assert edges == sorted(edges)
+    assert [first for first, _ in plan.copies] == [plan.first, *edges[2:-1]][: len(plan.copies)]
+    assert plan.last == edges[-2]
+    begun = buffered + plan.first - start
+    sizes = [last - first for first, last in plan.copies]
+    last = stop - plan.last + sent
+    return [*([begun] if begun else []), *sizes, *([last] if last else [])]
+
+
+@pytest.mark.parametrize("buffered", [0, 1, 5 * MIB - 1, 5 * MIB, 8 * MIB - 1])
+@pytest.mark.parametrize("size", [0, 1, *EDGES, 300 * MIB, 2 * LARGEST_PART + 1, 5 << 40])
+def test_copies_are_parts_that_s3_takes(size: int, buffered: int) -> None:
+    plan = plan_copy(7, 7 + size, buffered=buffered)
+    *others, _ = [*parts_of(plan, 7, 7 + size, buffered, sent=1), 0]
+    if plan.copies:
+        assert all(SMALLEST_PART <= part <= LARGEST_PART for part in others[:-1])
+        assert len(others) < 1100
+        assert plan.first - 7 < 5 * MIB and plan.last == 7 + size
+    else:
+        assert size < 10 * MIB
+
+
+@pytest.mark.parametrize("buffered", [0, 1, 16 * MIB - 1])
+@pytest.mark.parametrize("size", [0, 1, 16 * MIB - 1, 16 * MIB, 100 * MIB + 3, 5 << 36])
+def test_copies_are_parts_that_r2_takes(size: int, buffered: int) -> None:
+    equal = 16 * MIB
+    plan = plan_copy(0, size, buffered=buffered, equal=equal)
+    if plan.copies:
+        *others, last = parts_of(plan, 0, size, buffered, sent=1)
+        assert set(others) == {equal}
+        assert last <= equal
+    else:
+        assert buffered + size < 2 * equal

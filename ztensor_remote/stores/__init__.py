@@ -7,23 +7,26 @@ from .cache import Cache, cache_at
 from .control import Control
 from .execute import Fetch, run_all
 from .folder import Entry, Folder
+from .guarantees import Guarantees, guarantees_of
 from .landing import Landing
 from .limits import Limits
 from .local import MappedSource, copy_out
 from .location import Location, locate
-from .open import open_append, open_sink, open_source
+from .open import open_append, open_rewrite, open_sink, open_source
 from .plan import Offsets, Request, Runs
-from .sink import Sink, aborting, give_up
+from .sink import BasedSink, Sink, aborting, give_up
 from .source import Identity, Source, Stats
 from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
 from .upload_generic import MemorySink
 
 __all__ = [
+    "BasedSink",
     "Cache",
     "Control",
     "Entry",
     "Fetch",
     "Folder",
+    "Guarantees",
     "Identity",
     "Landing",
     "Limits",
@@ -44,8 +47,10 @@ __all__ = [
     "fill",
     "forget",
     "give_up",
+    "guarantees_of",
     "locate",
     "open_append",
+    "open_rewrite",
     "open_sink",
     "open_source",
     "plan_for",

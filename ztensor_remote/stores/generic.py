@@ -78,6 +78,13 @@ class GenericSource(RemoteSource):
         finally:
             self._budget.give_back(stop - start)
 
+    def is_unchanged(self) -> bool:
+        """Look whether the object is still the one that was opened."""
+        try:
+            return self.identity.matches(self._look())
+        except NotFoundError:
+            return False
+
     def _look(self) -> Identity:
         def look() -> Any:
             with self._turn:

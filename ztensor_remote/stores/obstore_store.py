@@ -23,9 +23,9 @@ from .failures import Exhausted, guarded
 from .lane import HTTPStatusError
 from .limits import Limits
 from .location import Location
-from .parts import IN_FLIGHT, PART_SIZE
+from .parts import IN_FLIGHT, PART_SIZE, rival
 from .remote import RemoteSource
-from .source import Identity
+from .source import Identity, Source, pieces_of
 
 _CHUNK = 1 << 20
 _USED_IN = os.getpid()
@@ -107,9 +107,11 @@ class ObstoreSink:
         fs: Any,
         path: str,
         *,
+        base: Source | None = None,
         create: bool = False,
     ) -> None:
         self.url = location.url
+        self.base = base
         if create:
             raise UnsupportedError(
                 "obstore can't make multipart uploads conditional; give the store's URL and "
@@ -132,8 +134,18 @@ class ObstoreSink:
             del self._buffer[:PART_SIZE]
             self._hand_over(part)
 
+    def copy(self, start: int, stop: int) -> None:
+        """Take bytes of the version that is replaced; they pass through this process."""
+        assert self.base is not None
+        for piece in pieces_of(self.base, start, stop):
+            self.write(piece)
+
     def commit(self) -> None:
-        """Send the rest and complete the upload."""
+        """Send the rest and complete the upload, if nobody seems to have come first."""
+        if self.base is not None:
+            found = guarded(self._etag, url=self.url, doing="look whether it has changed")
+            if found != self.base.identity.etag:
+                raise rival(self.url)
         self._hand_over(bytes(self._buffer))
         self._end(None)
         self._check()
@@ -141,6 +153,12 @@ class ObstoreSink:
     def abort(self) -> None:
         """Have the upload aborted."""
         self._end(_Abort())
+
+    def _etag(self) -> str | None:
+        try:
+            return obstore.head(self._store, self._key)["e_tag"]
+        except Exception as error:
+            raise _translated(error) from None
 
     def _end(self, last: BaseException | None) -> None:
         if not self._ended:

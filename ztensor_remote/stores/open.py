@@ -7,16 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError, UnsupportedError
+from .append_local import LocalAppend
+from .held import CAN_LOCK
 from .limits import Limits
 from .local import BytesSource, MappedSource, tail_of
 from .location import Location
-from .sink import Sink, aborting
+from .parts import PartedSink
+from .sink import BasedSink, Sink, aborting
 from .source import Identity, Source
+from .trust import is_trusted
 
 if TYPE_CHECKING:
     from .remote import RemoteSource
-
-_COPY_STEP = 8 << 20
 
 # By class name, not protocol: caches and wrappers borrow the protocol of what they wrap, but not
 # its methods; and nothing need be imported to compare names.
@@ -87,14 +89,11 @@ def _remote(location: Location, limits: Limits) -> RemoteSource:
     return make(location, fs, path, limits)  # type: ignore[no-any-return]
 
 
-def open_sink(location: Location, *, base: Source | None = None, create: bool = False) -> Sink:
+def open_sink(location: Location, *, create: bool = False) -> Sink:
     """Open a stream that replaces the object at `location` when it is committed.
 
     Parameters
     ----------
-    base : Source, optional
-        The object as it is now; the stream then continues after its bytes. Stores that can copy
-        inside do; elsewhere the bytes pass through here.
     create : bool
         Committing raises ConcurrentWriteError where there is an object by then.
 
@@ -102,36 +101,27 @@ def open_sink(location: Location, *, base: Source | None = None, create: bool = 
     ------
     InvalidInputError, StoreError, UnsupportedError
     """
-    if location.data is not None:
-        raise UnsupportedError("bytes can't be written to; give a path or a URL")
-    if location.path.endswith(("/", os.sep)):
-        raise InvalidInputError("a name that ends in / is a folder's", url=location.url)
-    if location.is_local:
-        return _continued(_load("upload_local", "LocalSink")(location, create=create), base)
-    fs, path = location.resolve()
-    if location.is_in_store:
-        store_sink = _load("obstore_store", "ObstoreSink")(location, fs, path, create=create)
-        return _continued(store_sink, base)
-    if type(fs).__name__ == "HTTPFileSystem":
-        raise UnsupportedError("web servers can't be written to", url=location.url)
-    make = _serving(fs, _SINKS)
-    if _names_a_bucket(fs, path):
-        raise InvalidInputError("the URL names a bucket; add the name of a file", url=location.url)
-    if make is None:
-        return _continued(
-            _load("upload_generic", "GenericSink")(location, fs, path, create=create), base
-        )
-    if base is None:
-        return make(location, fs, path, create=create)  # type: ignore[no-any-return]
-    sink = make(location, fs, path, base=base.identity)
-    if not can_copy(sink, base.identity):
-        return _continued(sink, base)
-    try:
-        with aborting(sink):
-            sink.copy_base()
-    except UnsupportedError:
-        return _continued(make(location, fs, path, base=base.identity), base)
-    return sink  # type: ignore[no-any-return]
+    sink: Sink = _sink_of(location, create=create)
+    return sink
+
+
+def open_rewrite(location: Location, base: Source) -> BasedSink:
+    """Open a stream that replaces an object, and can take ranges of it.
+
+    Parameters
+    ----------
+    base : Source
+        The object as it is now, open until the stream is committed; publishing needs that version
+        to be still there.
+
+    Raises
+    ------
+    ConcurrentWriteError, InvalidInputError, StoreError, UnsupportedError
+    """
+    sink: BasedSink = _sink_of(location, base=base)
+    if isinstance(sink, PartedSink):
+        sink.trusted = is_trusted(location, sink)
+    return sink
 
 
 def open_append(location: Location, base: Source, *, in_place: bool) -> Sink:
@@ -146,32 +136,20 @@ def open_append(location: Location, base: Source, *, in_place: bool) -> Sink:
 
     Raises
     ------
-    ConcurrentWriteError, StoreError, UnsupportedError
+    ConcurrentWriteError, InvalidInputError, StoreError, UnsupportedError
     """
-    if in_place and isinstance(base, MappedSource):
-        from .append_local import CAN_LOCK, LocalAppend
-
-        if CAN_LOCK:
-            return LocalAppend(location, base)
-    return open_sink(location, base=base)
-
-
-def can_copy(sink: Any, base: Identity) -> bool:
-    """Whether the store can make the first parts out of what it has."""
-    smallest = getattr(sink, "smallest_copy", None)
-    return smallest is not None and base.size >= smallest
+    if in_place and isinstance(base, MappedSource) and CAN_LOCK:
+        return LocalAppend(location, base)
+    try:
+        return _continued(location, base)
+    except UnsupportedError:
+        return _continued(location, base)  # now that it is known not to copy
 
 
-def _continued(sink: Sink, base: Source | None) -> Sink:
-    """Send the bytes of `base` first."""
-    if base is None:
-        return sink
+def _continued(location: Location, base: Source) -> Sink:
+    sink = open_rewrite(location, base)
     with aborting(sink):
-        buffer = memoryview(bytearray(min(_COPY_STEP, base.identity.size)))
-        for start in range(0, base.identity.size, _COPY_STEP):
-            piece = buffer[: base.identity.size - start]
-            base.read_into(start, piece)
-            sink.write(piece)
+        sink.copy(0, base.identity.size)
     return sink
 
 
@@ -179,6 +157,37 @@ def _names_a_bucket(fs: Any, path: str) -> bool:
     """Whether a path in a store of buckets leads to no object in one."""
     has_buckets = any(base.__name__ in _SINKS for base in type(fs).__mro__)
     return has_buckets and not path.partition("/")[2]
+
+
+def _sink_of(location: Location, **options: Any) -> Any:
+    if location.data is not None:
+        raise UnsupportedError("bytes can't be written to; give a path or a URL")
+    if location.path.endswith(("/", os.sep)):
+        raise InvalidInputError("a name that ends in / is a folder's", url=location.url)
+    if location.is_local:
+        return _load("upload_local", "LocalSink")(location, **options)
+    make = sink_class(location)
+    fs, path = location.resolve()
+    if _names_a_bucket(fs, path):
+        raise InvalidInputError("the URL names a bucket; add the name of a file", url=location.url)
+    if location.is_in_store:
+        make = _load("obstore_store", "ObstoreSink")
+    make = make or _load("upload_generic", "GenericSink")
+    return make(location, fs, path, **options)
+
+
+def sink_class(location: Location) -> Any:
+    """Return the class that uploads to a remote store, None for one that we know nothing of.
+
+    Raises
+    ------
+    UnsupportedError
+        It can't be written to.
+    """
+    fs, _ = location.resolve()
+    if type(fs).__name__ == "HTTPFileSystem":
+        raise UnsupportedError("web servers can't be written to", url=location.url)
+    return _serving(fs, _SINKS)
 
 
 def _serving(fs: Any, table: dict[str, tuple[str, str]]) -> Any:

@@ -15,6 +15,7 @@ from ..errors import ConcurrentWriteError, NotFoundError, ObjectChangedError, St
 from ..types import Bytes
 from .control import Control
 from .failures import is_unclear, retried, status_of
+from .source import Source, pieces_of
 
 PART_SIZE = 8 << 20
 """Bytes of the first parts; they grow so that 10,000 of them hold 1.6 TiB."""
@@ -45,23 +46,36 @@ class PartedSink(ABC):
 
     A subclass sends one part and publishes; order, bounds, retries and clean-up are here. What
     fits in the first part is sent by `put_whole` alone.
+
+    Parameters
+    ----------
+    url : str
+    base : Source, optional
+        The version that is replaced: publishing needs it to be still there.
     """
 
     in_flight = IN_FLIGHT
 
-    def __init__(self, url: str) -> None:
+    trusted = False
+    """Whether the store is known to keep the condition under which it publishes."""
+
+    def __init__(self, url: str, *, base: Source | None = None) -> None:
         self.url = url
+        self.base = base
         self.commit_id = secrets.token_hex(16)
         self.size = 0
-        """Bytes taken so far, and those of the version that is continued inside the store."""
+        """Bytes taken so far, those copied inside the store among them."""
         self._buffer = bytearray()
-        self._first = 1
         self._sent: list[Future[str]] = []
         self._under_way: set[Future[str]] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._begun = False
         self._opening = Lock()
         self._control = Control()
+
+    def is_known_strict(self) -> bool:
+        """Whether the store keeps conditions, by what it is."""
+        return True
 
     @abstractmethod
     def begin(self) -> None:
@@ -92,14 +106,34 @@ class PartedSink(ABC):
         rest = memoryview(data).cast("B")
         self.size += len(rest)
         while rest:
-            number = self._first + len(self._sent)
-            room = part_size(number) - len(self._buffer)
+            size = self.size_of_part(len(self._sent) + 1)
+            room = size - len(self._buffer)
             self._buffer += rest[:room]
             rest = rest[room:]
-            if len(self._buffer) == part_size(number):
-                self._send(number)
+            if len(self._buffer) == size:
+                self._send()
 
-    def _send(self, number: int) -> None:
+    def size_of_part(self, number: int) -> int:
+        """Return the bytes of a part (from 1) that is not the last."""
+        return part_size(number)
+
+    def copy(self, start: int, stop: int) -> None:
+        """Take these bytes of the version that is replaced; stores that can copy them inside."""
+        self.send_again(start, stop)
+
+    def send_again(self, start: int, stop: int) -> None:
+        """Take bytes of the version that is replaced through this process."""
+        assert self.base is not None
+        for piece in pieces_of(self.base, start, stop):
+            self.write(piece)
+
+    def commit_in_parts(self) -> None:
+        """Commit as a large object is, whatever the size."""
+        self._send()
+        self.commit()
+
+    def _send(self) -> None:
+        number = len(self._sent) + 1
         self._begin()
         self._wait_for_room()
         data, self._buffer = bytes(self._buffer), bytearray()
@@ -153,7 +187,7 @@ class PartedSink(ABC):
         """Send the rest and publish."""
         if self._begun:
             if self._buffer:
-                self._send(self._first + len(self._sent))
+                self._send()
             parts = [part.result() for part in self._sent]
             self._settle(lambda: self.publish(parts), doing="publish it")
             self._begun = False

@@ -35,6 +35,13 @@ class Sink(Protocol):
         """Give up and leave nothing behind; safe to call at any moment, more than once."""
 
 
+class BasedSink(Sink, Protocol):
+    """An object being written in the place of one that is read meanwhile."""
+
+    def copy(self, start: int, stop: int) -> None:
+        """Take bytes of that one as the next; the store copies them inside where it can."""
+
+
 @contextmanager
 def aborting(sink: Sink) -> Iterator[None]:
     """Abort if the block fails; its error stays the one that is reported."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from .control import Control
 from .link import Link
 from .plan import Runs
+
+_STEP = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +133,12 @@ class Keeper(Source, Protocol):
 
     def forget(self, offset: int, length: int) -> None:
         """Fetch bytes anew when they are next read: they turned out to be wrong."""
+
+
+def pieces_of(source: Source, start: int, stop: int) -> Iterator[memoryview]:
+    """Yield the bytes in their order, each piece valid until the next is asked for."""
+    buffer = memoryview(bytearray(min(_STEP, stop - start)))
+    for offset in range(start, stop, _STEP):
+        piece = buffer[: stop - offset]
+        source.read_into(offset, piece)
+        yield piece

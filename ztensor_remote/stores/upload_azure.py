@@ -10,18 +10,23 @@ import secrets
 from typing import Any
 
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobBlock, StorageErrorCode
+from azure.storage.blob import BlobBlock, BlockState, StorageErrorCode
 
 from .azure import NOTHING_THERE, blob_client, condition, request_options
 from .event_loop import run
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
-from .source import Identity
+from .source import Source
 
 # Names of Azure's metadata are identifiers.
 _COMMIT = COMMIT.replace("-", "_")
 
 _RIVALS = (StorageErrorCode.INVALID_BLOCK_LIST, StorageErrorCode.BLOB_ALREADY_EXISTS)
+
+_NUMBER = 7
+_SHORTEST_ID = _NUMBER + 8
+_MOST_KEPT = 45_000
+"""Blocks, of the 50,000 that a blob may have; with more it is written anew."""
 
 
 class AzureSink(PartedSink):
@@ -32,8 +37,8 @@ class AzureSink(PartedSink):
 
     Parameters
     ----------
-    base : Identity, optional
-        Version of the blob that is replaced: publishing needs that version to be still there.
+    base : Source, optional
+        The version that is replaced: publishing needs it to be still there.
     create : bool
         Publishing fails where there is a blob already.
     """
@@ -44,15 +49,42 @@ class AzureSink(PartedSink):
         fs: Any,
         path: str,
         *,
-        base: Identity | None = None,
+        base: Source | None = None,
         create: bool = False,
     ) -> None:
-        super().__init__(location.url)
+        super().__init__(location.url, base=base)
         self._fs = fs
         self._path = path
-        self._condition = NOTHING_THERE if create else condition(base)
+        self._condition = NOTHING_THERE if create else condition(base.identity if base else None)
         # Two writers may stage blocks of one blob at the same time.
         self._writer = secrets.token_hex(8)
+        self._kept: list[str] = []
+
+    def copy(self, start: int, stop: int) -> None:
+        """Keep the blocks of the blob, where these bytes are all of them and come first."""
+        assert self.base is not None
+        whole = (start, stop) == (0, self.base.identity.size) and not self.size
+        if not whole or not self._run(self._keep_blocks, doing="list its blocks"):
+            self.send_again(start, stop)
+
+    def _keep_blocks(self) -> bool:
+        assert self.base is not None
+        blocks = run(self._fs, self._committed)
+        lengths = {len(block.id) for block in blocks}
+        if sum(block.size for block in blocks) != self.base.identity.size:
+            return False  # a blob that was written by a single request has none
+        if len(lengths) != 1 or min(lengths) < _SHORTEST_ID or len(blocks) > _MOST_KEPT:
+            return False
+        # All ids of a blob must have one length.
+        self._writer = secrets.token_hex(max(lengths))[: max(lengths) - _NUMBER]
+        self._kept = [block.id for block in blocks]
+        self.size = self.base.identity.size
+        return True
+
+    async def _committed(self) -> list[BlobBlock]:
+        async with blob_client(self._fs, self._path) as client:
+            committed, _ = await client.get_block_list("committed", **request_options(self._fs))
+        return list(committed)
 
     def begin(self) -> None:
         """Do nothing: blocks can be staged at any time."""
@@ -87,7 +119,10 @@ class AzureSink(PartedSink):
     async def _commit(self, blocks: list[str]) -> None:
         async with blob_client(self._fs, self._path) as client:
             await client.commit_block_list(
-                [BlobBlock(block) for block in blocks],
+                [
+                    *(BlobBlock(block, BlockState.COMMITTED) for block in self._kept),
+                    *(BlobBlock(block, BlockState.UNCOMMITTED) for block in blocks),
+                ],
                 metadata={_COMMIT: self.commit_id},
                 **request_options(self._fs),
                 **self._condition,

@@ -8,19 +8,28 @@ from __future__ import annotations
 import io
 import json
 import secrets
+from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+from aiohttp import ClientResponseError
 
 from ..errors import StoreError
 from .event_loop import run
 from .failures import Transient
 from .gcs import check_status, exchange
 from .location import Location
-from .parts import COMMIT, PartedSink, part_size
-from .source import Identity
+from .parts import COMMIT, PartedSink, part_size, rival
+from .source import Source
 
 _UNFINISHED = 308
 _CANCELLED = 499
+
+TAIL = ".ztensor-tail"
+"""End of the names of what is added, until it is put behind what was there."""
+
+_SMALLEST_COPY = 1 << 20
+"""Bytes; fewer are sent again, for joining takes two requests more."""
 
 
 class GCSSink(PartedSink):
@@ -28,8 +37,8 @@ class GCSSink(PartedSink):
 
     Parameters
     ----------
-    base : Identity, optional
-        Version of the object that is replaced: publishing needs that generation to be still there.
+    base : Source, optional
+        The version that is replaced: publishing needs its generation to be still there.
     create : bool
         Publishing fails where there is an object already.
     """
@@ -43,23 +52,43 @@ class GCSSink(PartedSink):
         fs: Any,
         path: str,
         *,
-        base: Identity | None = None,
+        base: Source | None = None,
         create: bool = False,
     ) -> None:
-        super().__init__(location.url)
+        super().__init__(location.url, base=base)
         self._fs = fs
         self._path = path
         bucket, self._key, _ = fs.split_path(path)
         self._objects = f"/storage/v1/b/{quote(bucket, safe='')}/o"
-        generation = "0" if create else base.version if base else None
+        self._generation = base.identity.version if base else None
+        generation = "0" if create else self._generation
         self._condition = {} if generation is None else {"ifGenerationMatch": generation}
         self._session = ""
         self._stored = 0
         self._last = b""
+        self._tail: str | None = None
+
+    def is_known_strict(self) -> bool:
+        """Whether it is Google's own; emulators are lax."""
+        return str(urlsplit(self._fs._location).hostname).endswith(".googleapis.com")
 
     @property
     def _resource(self) -> dict[str, Any]:
-        return {"name": self._key, "metadata": {COMMIT: self.commit_id}}
+        return {"name": self._tail or self._key, "metadata": {COMMIT: self.commit_id}}
+
+    @property
+    def _upload_condition(self) -> dict[str, str]:
+        return {} if self._tail else self._condition
+
+    def copy(self, start: int, stop: int) -> None:
+        """Have the store put the object before what is sent, if these bytes are all of it."""
+        assert self.base is not None
+        whole = (start, stop) == (0, self.base.identity.size) and not self.size
+        if whole and stop >= _SMALLEST_COPY and self._generation is not None:
+            self._tail = f"{self._key}.{self.commit_id}{TAIL}"
+            self.size = stop
+        else:
+            self.send_again(start, stop)
 
     def begin(self) -> None:
         """Open an upload session; GCS drops it after a week."""
@@ -73,8 +102,8 @@ class GCSSink(PartedSink):
             headers={"Content-Type": "application/json"},
             data=json.dumps(self._resource).encode(),
             uploadType="resumable",
-            name=self._key,
-            **self._condition,
+            name=self._resource["name"],
+            **self._upload_condition,
         ) as answer:
             await check_status(answer)
             return str(answer.headers["Location"])
@@ -90,8 +119,9 @@ class GCSSink(PartedSink):
 
     def publish(self, parts: list[str]) -> None:
         """Send what was kept back, with the total that finishes the upload."""
+        self._check_unchanged()
         self._store(self._last, total=self._stored + len(self._last))
-        self._fs.invalidate_cache(self._path)
+        self._join()
 
     def _store(self, data: bytes, *, total: int | None) -> None:
         """Send the bytes that follow those stored; finish where there is a total.
@@ -129,8 +159,65 @@ class GCSSink(PartedSink):
 
     def put_whole(self, data: bytes) -> None:
         """Send the object in one request."""
+        self._check_unchanged()
         run(self._fs, self._put_whole, data)
+        self._join()
+
+    def _check_unchanged(self) -> None:
+        """Look at the generation, where the store may not keep the condition."""
+        if self._generation is None or self.trusted:
+            return
+        if str(run(self._fs, self._look).get("generation")) != self._generation:
+            raise rival(self.url)
+
+    def _join(self) -> None:
+        """Put the tail that was sent behind the object that is continued."""
+        if self._tail is not None:
+            try:
+                run(self._fs, self._compose)
+            except ClientResponseError as error:
+                if error.status == 404:  # the generation is gone
+                    raise rival(self.url) from None
+                raise
+            self._remove_tail()
         self._fs.invalidate_cache(self._path)
+
+    async def _compose(self) -> None:
+        """Join the two inside the store: https://cloud.google.com/storage/docs/composing-objects."""
+        sources = [{"name": self._key, "generation": self._generation}, {"name": self._tail}]
+        resource = {
+            "contentType": "application/octet-stream",
+            "metadata": {COMMIT: self.commit_id},
+        }
+        async with exchange(
+            self._fs,
+            "POST",
+            f"{self._url_of(self._key)}/compose",
+            headers={"Content-Type": "application/json"},
+            data=json.dumps({"sourceObjects": sources, "destination": resource}).encode(),
+            **self._condition,
+        ) as answer:
+            await check_status(answer)
+            self._check_size(await answer.json(), self.size)
+
+    def _url_of(self, name: str) -> str:
+        return f"{self._fs._location}{self._objects}/{quote(name, safe='')}"
+
+    def abort(self) -> None:
+        """Wait for what is under way, then drop the upload."""
+        super().abort()
+        self._remove_tail()
+
+    def _remove_tail(self) -> None:
+        """Delete the tail; where that fails `ztensor gc` finds it."""
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            with suppress(Exception):
+                run(self._fs, self._delete, tail)
+
+    async def _delete(self, name: str) -> None:
+        async with exchange(self._fs, "DELETE", self._url_of(name), headers={}) as answer:
+            await check_status(answer)
 
     async def _put_whole(self, data: bytes) -> None:
         boundary = secrets.token_hex(16)
@@ -149,7 +236,7 @@ class GCSSink(PartedSink):
             headers={"Content-Type": f"multipart/related; boundary={boundary}"},
             data=body,
             uploadType="multipart",
-            **self._condition,
+            **self._upload_condition,
         ) as answer:
             await check_status(answer)
             self._check_size(await answer.json(), len(data))
@@ -160,15 +247,15 @@ class GCSSink(PartedSink):
 
     def is_published(self) -> bool:
         """Look for our commit id in the object's metadata, and at its size."""
-        return run(self._fs, self._is_published)
-
-    async def _is_published(self) -> bool:
-        url = f"{self._fs._location}{self._objects}/{quote(self._key, safe='')}"
-        async with exchange(self._fs, "GET", url, headers={}) as answer:
-            await check_status(answer)
-            resource = await answer.json()
+        resource = run(self._fs, self._look)
         ours = resource.get("metadata", {}).get(COMMIT) == self.commit_id
-        return ours and int(resource["size"]) == self.size
+        return bool(ours and int(resource["size"]) == self.size)
+
+    async def _look(self) -> dict[str, Any]:
+        async with exchange(self._fs, "GET", self._url_of(self._key), headers={}) as answer:
+            await check_status(answer)
+            resource: dict[str, Any] = await answer.json()
+        return resource
 
     def discard(self) -> None:
         """Cancel the session."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import threading
-from contextlib import nullcontext
 from typing import Any
 
 from ..errors import NotFoundError, UnsupportedError
 from ..types import Bytes
 from .failures import guarded
+from .generic import GenericSource
 from .location import Location
 from .parts import rival
 from .sink import temporary_name
+from .source import Source, pieces_of
 
-_creating = threading.Lock()
+_publishing = threading.Lock()
+"""Between the look and the move; other processes can still come between."""
 
 
 class GenericSink:
@@ -22,13 +24,23 @@ class GenericSink:
 
     Parameters
     ----------
+    base : Source, optional
+        The version that is replaced: publishing needs it to be still there.
     create : bool
-        Publishing fails where there is a file already. Another process can still come between the
-        look and the move.
+        Publishing fails where there is a file already.
     """
 
-    def __init__(self, location: Location, fs: Any, path: str, *, create: bool = False) -> None:
+    def __init__(
+        self,
+        location: Location,
+        fs: Any,
+        path: str,
+        *,
+        base: Source | None = None,
+        create: bool = False,
+    ) -> None:
         self.url = location.url
+        self.base = base
         self._fs = fs
         self._path = path
         self._create_only = create
@@ -53,14 +65,22 @@ class GenericSink:
         """Append bytes to the temporary file."""
         guarded(lambda: self._file.write(data), url=self.url, doing="write to it")
 
+    def copy(self, start: int, stop: int) -> None:
+        """Take bytes of the version that is replaced; they pass through this process."""
+        assert self.base is not None
+        for piece in pieces_of(self.base, start, stop):
+            self.write(bytes(piece))
+
     def commit(self) -> None:
         """Close the temporary file and move it into place."""
         guarded(self._publish, url=self.url, doing="publish it")
 
     def _publish(self) -> None:
         self._file.close()
-        with _creating if self._create_only else nullcontext():
+        with _publishing:
             if self._create_only and self._fs.exists(self._path):
+                raise rival(self.url)
+            if isinstance(self.base, GenericSource) and not self.base.is_unchanged():
                 raise rival(self.url)
             self._fs.mv(self._temporary, self._path)
         self._fs.invalidate_cache(self._path)

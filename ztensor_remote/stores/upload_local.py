@@ -11,9 +11,12 @@ from typing import IO
 from ..errors import AccessDeniedError, NotFoundError, StoreError
 from ..types import Bytes
 from .failures import guarded
+from .held import Held
+from .local import MappedSource
 from .location import Location
 from .parts import rival
 from .sink import temporary_name
+from .source import pieces_of
 
 _NO_NAMELESS_FILES = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR, errno.ENOSYS))
 _NO_FOLDER_SYNC = frozenset((errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF))
@@ -27,17 +30,28 @@ class LocalSink:
     Parameters
     ----------
     location : Location
+    base : MappedSource, optional
+        The version that is replaced: publishing needs it to be still there, and other writers that
+        begin from it are kept out meanwhile.
     create : bool
         Publishing fails where there is a file already.
     """
 
-    def __init__(self, location: Location, *, create: bool = False) -> None:
+    def __init__(
+        self, location: Location, *, base: MappedSource | None = None, create: bool = False
+    ) -> None:
         self.url = location.url
+        self.base = base
         self._create_only = create
         self._path = os.path.realpath(location.local_path)
         self._folder = os.path.dirname(self._path)
         self._hidden: str | None = None
-        self._file: IO[bytes] = guarded(self._open, url=self.url, doing="create it")
+        self._held = Held(location, base, os.O_RDONLY) if base else None
+        try:
+            self._file: IO[bytes] = guarded(self._open, url=self.url, doing="create it")
+        except BaseException:
+            self._release()
+            raise
 
     def _open(self) -> IO[bytes]:
         self._check_target()
@@ -90,6 +104,12 @@ class LocalSink:
 
         guarded(write_all, url=self.url, doing="write to it")
 
+    def copy(self, start: int, stop: int) -> None:
+        """Take bytes of the version that is replaced."""
+        assert self.base is not None
+        for piece in pieces_of(self.base, start, stop):
+            self.write(piece)
+
     def commit(self) -> None:
         """Sync the file, put it under its name, sync the folder."""
         guarded(self._publish, url=self.url, doing="publish it")
@@ -100,9 +120,16 @@ class LocalSink:
             self._publish_new()
         else:
             self._keep_mode()
+            if self._held is not None:
+                self._held.check_has_its_name()
             self._replace()
         self._file.close()
+        self._release()
         _sync_folder(self._folder)
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.close()
 
     def _publish_new(self) -> None:
         try:
@@ -139,6 +166,7 @@ class LocalSink:
 
     def _remove(self) -> None:
         self._file.close()
+        self._release()
         self._remove_hidden()
 
     def _remove_hidden(self) -> None:

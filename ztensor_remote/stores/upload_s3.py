@@ -5,20 +5,28 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import UnsupportedError
+from .copies import plan_copy
 from .event_loop import run
 from .failures import is_unclear, status_of
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
 from .s3 import call_s3
-from .source import Identity
+from .source import Source
 from .strays import Strays
 
-LARGEST_COPY = 5 << 30
+_R2 = "r2.cloudflarestorage.com"
+_SMALLEST_EQUAL = 16 << 20
+_MOST_EQUAL = 5000
+"""Parts that are copied; as many are left for what is added."""
+
+_without_copies: set[str] = set()
+"""Stores that can't copy parts."""
 
 
 class S3Sink(PartedSink):
@@ -26,15 +34,11 @@ class S3Sink(PartedSink):
 
     Parameters
     ----------
-    base : Identity, optional
-        Version of the object to continue: its bytes become the first parts, copied inside the
-        store, and publishing needs that version to be still there.
+    base : Source, optional
+        The version that is replaced: publishing needs it to be still there.
     create : bool
         Publishing fails where there is an object already.
     """
-
-    smallest_copy = 5 << 20
-    """A part that is not the last must have this many bytes."""
 
     def __init__(
         self,
@@ -42,18 +46,37 @@ class S3Sink(PartedSink):
         fs: Any,
         path: str,
         *,
-        base: Identity | None = None,
+        base: Source | None = None,
         create: bool = False,
     ) -> None:
-        super().__init__(location.url)
+        super().__init__(location.url, base=base)
         self._fs = fs
         self._create_only = create
         self._path = path
-        self._base = base
+        self._server = location.server
+        self._etag = base.identity.etag if base else None
         self._upload: str | None = None
         bucket, key, _ = fs.split_path(path)
         self._object = {"Bucket": bucket, "Key": key}
-        self._copied: list[str] = []
+        self._copiers: ThreadPoolExecutor | None = None
+
+    @cached_property
+    def _host(self) -> str:
+        return urlsplit(run(self._fs, self._endpoint)).hostname or ""
+
+    async def _endpoint(self) -> str:
+        await self._fs.set_session()
+        client = await self._fs.get_s3(self._object["Bucket"])
+        return str(client.meta.endpoint_url)
+
+    def is_known_strict(self) -> bool:
+        """Whether it is Amazon's own; other servers often ignore conditions."""
+        return self._host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    @cached_property
+    def _equal(self) -> int | None:
+        """The size of all parts but the last, in R2, which is like S3 but for this."""
+        return _equal_size(self.base) if self._host.endswith(_R2) else None
 
     def _call(self, method: str, **kwargs: Any) -> dict[str, Any]:
         return self._call_plain(method, **self._object, **kwargs)
@@ -65,20 +88,38 @@ class S3Sink(PartedSink):
     def _condition(self) -> dict[str, str]:
         if self._create_only:
             return {"IfNoneMatch": "*"}
-        return {"IfMatch": self._base.etag} if self._base and self._base.etag else {}
+        return {"IfMatch": self._etag} if self._etag else {}
 
-    def copy_base(self) -> None:
-        """Make the parts of the version that is continued, inside the store."""
-        assert self._base is not None
+    def size_of_part(self, number: int) -> int:
+        """Return the bytes of a part (from 1) that is not the last."""
+        return self._equal or super().size_of_part(number)
+
+    def copy(self, start: int, stop: int) -> None:
+        """Have the store copy these bytes, but for those that no part can be made of."""
+        if self._server in _without_copies:
+            self.send_again(start, stop)
+            return
+        plan = plan_copy(start, stop, buffered=len(self._buffer), equal=self._equal)
+        self.send_again(start, plan.first)
+        if plan.copies and self._buffer:
+            self._send()
+        for first, last in plan.copies:
+            self._copy(first, last)
+        self.send_again(plan.last, stop)
+
+    def _copy(self, start: int, stop: int) -> None:
+        """Have one part copied, beside those that are sent."""
         self._begin()
-        ranges = copy_ranges(self._base.size)
-        self.size = self._base.size
-        self._first = len(ranges) + 1
-        for number, (start, stop) in enumerate(ranges, 1):
-            copy = partial(self._copy, number, start, stop)
-            self._copied.append(self._run(copy, doing="copy its bytes"))
+        request = partial(self._copy_part, len(self._sent) + 1, start, stop)
+        if self._copiers is None:
+            self._copiers = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-copy")
+        part = self._copiers.submit(self._run, request, doing="copy its bytes")
+        if not self._sent:
+            part.result()  # whether the store can do it, before anything was sent
+        self._sent.append(part)
+        self.size += stop - start
 
-    def _copy(self, number: int, start: int, stop: int) -> str:
+    def _copy_part(self, number: int, start: int, stop: int) -> str:
         answer = self._call(
             "upload_part_copy",
             UploadId=self._upload,
@@ -89,8 +130,15 @@ class S3Sink(PartedSink):
         )
         etag = answer.get("CopyPartResult", {}).get("ETag")
         if etag is None:  # rclone takes it for another request
+            _without_copies.add(self._server)
             raise UnsupportedError("the store can't copy parts inside", url=self.url)
         return str(etag)
+
+    def _stop(self) -> None:
+        if self._copiers is not None:
+            self._copiers.shutdown(wait=True, cancel_futures=True)
+            self._copiers = None
+        super()._stop()
 
     def begin(self) -> None:
         """Open a multipart upload that carries our commit id."""
@@ -111,10 +159,7 @@ class S3Sink(PartedSink):
 
     def publish(self, parts: list[str]) -> None:
         """Complete the upload."""
-        listed = [
-            {"PartNumber": number, "ETag": etag}
-            for number, etag in enumerate(self._copied + parts, 1)
-        ]
+        listed = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(parts, 1)]
         self._publish(
             "complete_multipart_upload",
             UploadId=self._upload,
@@ -127,6 +172,8 @@ class S3Sink(PartedSink):
         self._publish("put_object", Body=data, Metadata={COMMIT: self.commit_id})
 
     def _publish(self, method: str, **kwargs: Any) -> None:
+        if self._etag and not self.trusted and self._call("head_object").get("ETag") != self._etag:
+            raise rival(self.url)
         try:
             self._call(method, **self._condition, **kwargs)
         except Exception as error:
@@ -151,8 +198,8 @@ class S3Sink(PartedSink):
         self._strays.abort(self._call_plain, ours=self._upload)
 
 
-def copy_ranges(size: int) -> list[tuple[int, int]]:
-    """Return ranges that cover `size` bytes, each of 5 MiB to 5 GiB, as even as can be."""
-    count = -(-size // LARGEST_COPY)
-    edges = [size * index // count for index in range(count + 1)]
-    return list(pairwise(edges))
+def _equal_size(base: Source | None) -> int:
+    size = _SMALLEST_EQUAL
+    while base is not None and base.identity.size > _MOST_EQUAL * size:
+        size *= 2
+    return size

@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..manifest import Manifest, Tensor
 from ..reader import Opened, open_file
-from ..stores import Location, Source, open_append
+from ..stores import Guarantees, Location, Source, guarantees_of, open_append
 from .assembly import Assembly, Options, write_ending
 from .blob import Output
 from .rules import Rules, rules_of
@@ -102,6 +102,12 @@ class Appending(Assembly):
     ) -> None:
         self._place = place
         self._retries = retries
+        if retries and not self.guarantees.exclusive:
+            raise UnsupportedError(
+                f"several writers can't add to it: {self.guarantees.reason}; leave retries= out "
+                "where there is one writer at a time",
+                url=place.url,
+            )
         base = open_base(place)
         self._base = base.manifest
         self._spool = Spool(place.url) if retries else None
@@ -114,6 +120,11 @@ class Appending(Assembly):
             sink = self._spool or open_append(place, base.source, in_place=base.in_place)
         start = 0 if retries else base.size
         super().__init__(sink, base.rules, options, dedup=dedup, base=base.manifest, offset=start)
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What adding to the file can promise."""
+        return guarantees_of(self._place)
 
     def remove(self, name: str) -> None:
         """Leave a tensor out of the new generation."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal, Self
 
 from ..errors import InvalidInputError, UnsupportedError
-from ..stores import locate, open_sink
+from ..stores import Guarantees, locate, open_sink
 from ..types import StorageOptions
 from .abandoned import abandon
 from .adders import Adders
@@ -98,6 +98,18 @@ class Writer(Adders):
     def url(self) -> str:
         """Where the file will be, without credentials."""
         return self._file.url
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What holds for readers and other writers of the file; finding out may ask the store.
+
+        Raises
+        ------
+        StoreError
+        """
+        if isinstance(self._file, Appending):
+            return self._file.guarantees
+        return Guarantees(True, False, "a new file replaces what is there")
 
     @property
     def attributes(self) -> MutableMapping[str, Any]:
