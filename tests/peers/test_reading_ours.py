@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import ztensor_remote as zt
+from ztensor_remote.writer import compact
 
 from .comparison import CONTAINER, PEERS, check, differences
 from .samples import (
@@ -92,6 +93,20 @@ def test_appended(peer: Peer, tmp_path: Path, times: int) -> None:
         assert path.read_bytes().startswith(before)
         samples += more
     check(peer, path, samples)
+
+
+@every_peer
+@pytest.mark.parametrize("compacted", [False, True])
+def test_removed_and_replaced(peer: Peer, tmp_path: Path, compacted: bool) -> None:
+    path = write_ours(tmp_path / "changes.zt", some_of_each(), CONTAINER[peer.version])
+    other = noise("float64", (5, 2), seed=9)
+    with zt.append(path) as writer:
+        writer.remove("zstd")
+        writer.replace("dense", other)
+    if compacted:
+        assert compact(path).after < 1_000_000
+    samples = [sample for sample in some_of_each() if sample.name not in ("zstd", "dense")]
+    check(peer, path, [*samples, dense("dense", other)])
 
 
 @every_peer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 
 import ztensor_remote as zt
 from tests.reader.models import MEMORY, model_bytes, new_url, same
+from ztensor_remote.container import MAGIC_0_1, MAGIC_2, Footer, Generation, build_footer
+from ztensor_remote.manifest import Shard
+from ztensor_remote.writer import compact
 
 VERSIONS = ["1.0", "1.2", "2"]
 SOME = {"a": np.arange(5), "b": np.ones((2, 3), np.float32)}
@@ -185,3 +190,59 @@ class TestReaders:
             assert same(model["a"].numpy(), SOME["a"])
         with pytest.raises(zt.ClosedError):
             model.refresh()
+
+
+class TestShards:
+    """Roots of version 2 that refer to other files."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """An overlay: a file of its own tensor, and one of the base model's."""
+        base = tmp_path / "model-base.zt"
+        base.write_bytes(model_bytes({"a": SOME["a"]}, version="2"))
+        root = tmp_path / "model.zt"
+        digest = f"sha256:{hashlib.sha256(base.read_bytes()).hexdigest()}"
+        with zt.open(base) as model, zt.Writer(root, version="2") as writer:
+            writer.add_tensor("b", SOME["b"])
+            part = replace(model.manifest.tensors["a"].components["data"], shard="base")
+            tensor = replace(model.manifest.tensors["a"], components={"data": part})
+            writer._file.tensors["a"] = tensor
+            writer._file._shards = {"base": Shard(base.stat().st_size, digest)}
+        assert_holds(root, SOME)
+        return root
+
+    @pytest.mark.parametrize("retries", [0, 2])
+    def test_are_still_referred_to(self, root: Path, retries: int) -> None:
+        add(root, MORE, retries=retries)
+        assert_holds(root, SOME | MORE)
+        with zt.open(root) as model:
+            assert model["a"].components["data"].shard == "base"
+            model.verify(deep=True)
+
+    def test_are_left_alone_by_changes_and_compaction(self, root: Path) -> None:
+        with zt.append(root) as writer:
+            writer.replace("a", MORE["c"])
+            writer.remove("b")
+        assert_holds(root, {"a": MORE["c"]})
+        compact(root)
+        assert_holds(root, {"a": MORE["c"]})
+
+    def test_compaction_moves_none_of_their_bytes(self, root: Path) -> None:
+        add(root, MORE)
+        compact(root)
+        assert_holds(root, SOME | MORE)
+
+    def test_a_data_shard_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "data.zt"
+        path.write_bytes(MAGIC_2.ljust(4096, b"\0") + build_footer(Footer(Generation.V2, 0, 0)))
+        before = path.read_bytes()
+        for refused in (zt.append, compact):
+            with pytest.raises(zt.UnsupportedError, match="data shard"):
+                refused(path)  # type: ignore[operator]
+        assert path.read_bytes() == before
+
+    def test_version_0_1_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "old.zt"
+        path.write_bytes(MAGIC_0_1 + b"\x80" + (1).to_bytes(8, "little"))
+        with pytest.raises(zt.UnsupportedError, match=r"0\.1"):
+            zt.append(path)

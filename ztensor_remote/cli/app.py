@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .compact import compact
+from .gc import gc
 from .info import info
 from .render import print_line
 from .repair import repair
@@ -25,6 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=f"{_EXAMPLE}\n\n{_EXIT_CODES}")(info)
+app.command(epilog=_EXIT_CODES)(compact)
+app.command(epilog=_EXIT_CODES)(gc)
 app.command(epilog=_EXIT_CODES)(repair)
 
 

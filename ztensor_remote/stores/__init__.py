@@ -17,6 +17,7 @@ from .plan import Offsets, Request, Runs
 from .sink import BasedSink, Sink, aborting, give_up
 from .source import Identity, Source, Stats
 from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
+from .unfinished import Unfinished, discard, find_unfinished
 from .upload_generic import MemorySink
 
 __all__ = [
@@ -39,12 +40,15 @@ __all__ = [
     "Sink",
     "Source",
     "Stats",
+    "Unfinished",
     "aborting",
     "cache_at",
     "copy_out",
+    "discard",
     "fetch",
     "fetches_of",
     "fill",
+    "find_unfinished",
     "forget",
     "give_up",
     "guarantees_of",

@@ -60,7 +60,7 @@ class Folder:
             found = retried(self._list, url=self.url, doing="list it")
         except NotFoundError:
             return {}
-        entries = (_entry(info) for info in found if info["type"] == "file")
+        entries = (entry_of(info) for info in found if info["type"] == "file")
         return {entry.name: entry for entry in entries}
 
     def _list(self) -> list[dict[str, Any]]:
@@ -150,7 +150,8 @@ class Folder:
         return False
 
 
-def _entry(info: dict[str, Any]) -> Entry:
+def entry_of(info: dict[str, Any]) -> Entry:
+    """Return what a listing says of an object."""
     name = info["name"].rstrip("/").replace("\\", "/").rpartition("/")[2]
     times = (info[key] for key in _TIMES if info.get(key) is not None)
     return Entry(name, int(info["size"] or 0), _seconds(next(times, None)))
