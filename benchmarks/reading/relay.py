@@ -6,6 +6,7 @@ not, so a new connection costs no more than a used one. Answers pass at full spe
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -13,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from select import select
 from typing import Self
 
 PIECE = 1 << 18
@@ -72,9 +72,11 @@ def _run(move: Move, source: socket.socket, sink: socket.socket) -> None:
 
 def _delay(seconds: float, source: socket.socket, sink: socket.socket) -> None:
     waiting: deque[tuple[float, bytes]] = deque()
+    poll = select.poll()  # select.select refuses the numbers that many connections lead to
+    poll.register(source, select.POLLIN)
     while True:
-        timeout = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
-        if select([source], [], [], timeout)[0]:
+        timeout = max(0.0, waiting[0][0] - time.monotonic()) * 1e3 if waiting else None
+        if poll.poll(timeout):
             if not (data := source.recv(PIECE)):
                 return
             waiting.append((time.monotonic() + seconds, data))
