@@ -22,6 +22,7 @@ from .errors import (
     MissingDependencyError,
     NotFoundError,
     ObjectChangedError,
+    StateDictError,
     StepExistsError,
     StoreError,
     StoreTimeoutError,
@@ -65,6 +66,8 @@ _LAZY = {
     "open": "reader",
 }
 
+_MODULES = {"torch"}
+
 __all__ = [
     "AccessDeniedError",
     "Cache",
@@ -86,6 +89,7 @@ __all__ = [
     "ObjectChangedError",
     "Pruned",
     "Reader",
+    "StateDictError",
     "Stats",
     "StepExistsError",
     "StoreError",
@@ -107,6 +111,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
         globals()[name] = value
         return value
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,7 +8,8 @@ Each also derives from the builtin that people already catch::
     ├── UnsupportedError (NotImplementedError)  valid, but we can't decode, write or do it
     ├── LimitError (ValueError, MemoryError)  allowed by the format, larger than a limit or memory
     ├── InvalidInputError (ValueError)        the caller's argument: wrong name, shape, dtype, order
-    │   └── DuplicateNameError                a tensor of this name is already in the file
+    │   ├── DuplicateNameError                a tensor of this name is already in the file
+    │   └── StateDictError (RuntimeError)     a file and a PyTorch module don't fit together
     ├── TensorNotFoundError (KeyError)        no tensor (or component) of this name
     ├── ClosedError (ValueError)              used after close
     ├── MissingDependencyError (ImportError)  an extra is not installed; says how to install it
@@ -148,6 +149,10 @@ class InvalidInputError(ZTensorError, ValueError):
 
 class DuplicateNameError(InvalidInputError):
     """The file already has a tensor of this name."""
+
+
+class StateDictError(InvalidInputError, RuntimeError):
+    """The tensors of a file and the parameters of a PyTorch module don't fit together."""
 
 
 class TensorNotFoundError(ZTensorError, KeyError):

@@ -1,0 +1,149 @@
+"""Read into torch tensors: into their own memory, or through buffers of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..reader import LazyTensor, Reader
+from ..reader.arrays import Array, import_torch, to_torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_STAGE = 64 << 20
+"""Bytes of one of the two buffers."""
+
+Batch: TypeAlias = "list[tuple[LazyTensor, Tensor]]"
+
+
+def fill(reader: Reader, targets: Mapping[str, Tensor]) -> None:
+    """Read stored tensors into tensors of their shapes and dtypes.
+
+    Parameters
+    ----------
+    reader : Reader
+    targets : mapping of str to torch.Tensor
+        By name in the file, on any device, of any strides.
+
+    Raises
+    ------
+    DigestError, FormatError, StoreError
+    """
+    if not targets:
+        return
+    torch = import_torch()
+    direct = {name: target for name, target in targets.items() if _has_plain_memory(target)}
+    reader.read_into({name: _array_over(reader[name], direct[name]) for name in direct})
+    with torch.no_grad():
+        for device in {target.device for name, target in targets.items() if name not in direct}:
+            staged = [
+                (reader[name], target.detach())
+                for name, target in targets.items()
+                if name not in direct and target.device == device
+            ]
+            _Stages(reader, device).copy(staged)
+
+
+def _has_plain_memory(target: Tensor) -> bool:
+    torch = import_torch()
+    return bool(
+        target.device.type == "cpu"
+        and type(target) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+        and target.is_contiguous()
+        and not target.is_conj()
+        and not target.is_neg()
+    )
+
+
+def _array_over(stored: LazyTensor, target: Tensor) -> Array:
+    """Return the memory of a tensor as an array."""
+    octets = target.detach().reshape(-1).view(import_torch().uint8)
+    array: Array = octets.numpy().view(stored.dtype).reshape(stored.shape)
+    return array
+
+
+class _Stages:
+    """Two buffers in turn: one is filled while the other one's bytes travel to the device."""
+
+    def __init__(self, reader: Reader, device: Any) -> None:
+        torch = import_torch()
+        self._reader = reader
+        self._device = device
+        self._is_cuda = device.type == "cuda"
+        self._buffers = [
+            torch.empty(_STAGE, dtype=torch.uint8, pin_memory=self._is_cuda) for _ in range(2)
+        ]
+        self._copied = [torch.cuda.Event() for _ in range(2)] if self._is_cuda else []
+
+    def copy(self, staged: Batch) -> None:
+        """Read all of them."""
+        for turn, batch in enumerate(_batches(staged)):
+            if len(batch) == 1 and batch[0][0].nbytes > _STAGE:
+                _copy_in_pieces(*batch[0])
+            else:
+                self._copy_batch(turn % 2, batch)
+        if self._is_cuda:
+            import_torch().cuda.current_stream(self._device).synchronize()
+
+    def _copy_batch(self, turn: int, batch: Batch) -> None:
+        if self._is_cuda:
+            self._copied[turn].synchronize()
+        filled = self._carved(turn, batch)
+        self._reader.read_into(
+            {stored.name: _array_over(stored, filled[stored.name]) for stored, _ in batch}
+        )
+        for stored, target in batch:
+            target.copy_(filled[stored.name], non_blocking=self._is_cuda)
+        if self._is_cuda:
+            self._copied[turn].record(import_torch().cuda.current_stream(self._device))
+
+    def _carved(self, turn: int, batch: Batch) -> dict[str, Tensor]:
+        """Return memory in one of the buffers for each tensor."""
+        carved, start = {}, 0
+        for stored, target in batch:
+            octets = self._buffers[turn][start : start + stored.nbytes]
+            carved[stored.name] = octets.view(target.dtype).reshape(target.shape)
+            start += _aligned(stored.nbytes)
+        return carved
+
+
+def _batches(staged: Batch) -> Iterator[Batch]:
+    """Group tensors so that each group fits in a buffer, or is one that is larger."""
+    batch: Batch = []
+    size = 0
+    for stored, target in staged:
+        if batch and size + stored.nbytes > _STAGE:
+            yield batch
+            batch, size = [], 0
+        batch.append((stored, target))
+        size += _aligned(stored.nbytes)
+    if batch:
+        yield batch
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // 64) * 64
+
+
+def _copy_in_pieces(stored: LazyTensor, target: Tensor) -> None:
+    """Read a tensor that is larger than a buffer; what is compressed comes whole."""
+    is_raw = stored.components["data"].encoding == "raw"
+    for key in _pieces(stored.shape, stored.nbytes) if is_raw else [()]:
+        target[key].copy_(to_torch(stored[key]))
+
+
+def _pieces(shape: tuple[int, ...], nbytes: int) -> Iterator[tuple[int | slice, ...]]:
+    """Cut a tensor into runs of rows that fit in a buffer each."""
+    if nbytes <= _STAGE:
+        yield ()
+        return
+    row = nbytes // shape[0]
+    if row > _STAGE:
+        for index in range(shape[0]):
+            for rest in _pieces(shape[1:], row):
+                yield (index, *rest)
+        return
+    step = _STAGE // row
+    for start in range(0, shape[0], step):
+        yield (slice(start, start + step),)
