@@ -40,6 +40,7 @@ OPTIONAL_LIBRARIES = (
     "obstore",
     "onnx",
     "ray",
+    "safetensors",
     "scipy",
     "torch",
     "xarray",

@@ -137,7 +137,9 @@ def _facts(info: FileInfo) -> list[tuple[str, list[str]]]:
 
 
 def _format_text(info: FileInfo) -> str:
-    text = f"zTensor {info['version']}"
+    from ..reader.show import version_text
+
+    text = version_text(info["version"])
     if info["is_data_shard"]:
         return f"{text} data shard: bytes of another file's tensors, no manifest of its own"
     if info["generator"] is not None:

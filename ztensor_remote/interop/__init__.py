@@ -1,1 +1,6 @@
-"""Foreign files as the same manifest over the same source: a parser returns it and nothing else."""
+"""Files of other formats: each parser turns a source into a manifest, and does nothing else."""
+
+from .detect import FORMATS, Format, find_parser, first_end
+from .peek import Peek
+
+__all__ = ["FORMATS", "Format", "Peek", "find_parser", "first_end"]

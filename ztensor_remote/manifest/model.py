@@ -11,6 +11,8 @@ from typing import Any, Literal
 from .dtypes import DType, dtype_of
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
+Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch"]
+"""Formats of others that are read."""
 
 RAW = "raw"
 ZSTD = "zstd"
@@ -123,7 +125,7 @@ class Manifest:
 
     Attributes
     ----------
-    version : {"0.1", "1.0", "1.1", "1.2", "2"}
+    version : {"0.1", "1.0", "1.1", "1.2", "2"} or the name of another format
     tensors : mapping of str to Tensor
         In file order.
     attributes : mapping
@@ -132,10 +134,10 @@ class Manifest:
     is_data_shard : bool
         The file holds blobs for another file's manifest and has none of its own.
     version_text, generator : str or None
-        What 1.x manifests say of themselves.
+        What 1.x manifests and files of other formats say of themselves.
     """
 
-    version: Version
+    version: Version | Foreign
     tensors: Mapping[str, Tensor]
     attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     shards: Mapping[str, Shard] = field(default_factory=lambda: MappingProxyType({}))
@@ -152,6 +154,11 @@ class Manifest:
     def digest_algorithms(self) -> tuple[str, ...]:
         """The digests that this version knows; others are there to be ignored."""
         return ("xxh3", "sha256") if self.version == "2" else ("crc32c", "sha256")
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether blobs must begin at multiples of 64: in 0.1 and 1.x."""
+        return self.version[0] in "01"
 
     @property
     def is_exact(self) -> bool:

@@ -54,7 +54,7 @@ class Blobs:
     def source_of(self, part: Component) -> Source:
         """Return the file that holds the bytes of `part`, opening a shard at its first use."""
         self.check_open()
-        if not self.manifest.is_exact:
+        if self.manifest.is_aligned:
             check_alignment(part)
         if part.shard is None:
             return self.source

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import TensorNotFoundError, located
-from ..manifest import Manifest, Version
+from ..interop import Format
+from ..manifest import Foreign, Manifest, Version
 from ..stores import Cache, Identity, Limits, Location, Stats, cache_at, locate, run_all
 from ..types import Framework, StorageOptions
 from .arrays import Array
@@ -16,7 +17,7 @@ from .blobs import Blobs
 from .loading import Progress
 from .metadata import TensorMetadata
 from .opening import Opened, open_file
-from .show import size_text
+from .show import size_text, version_text
 from .tensor import LazyTensor
 from .verify import Verification, verify_tensors
 from .want import Want
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 class Reader(Mapping[str, LazyTensor]):
-    """Open a zTensor file of any version, on any filesystem, and fetch only its manifest.
+    """Open a file of tensors on any filesystem, and fetch only what it says of itself.
+
+    zTensor files of any version are read, and those of other formats where they are.
 
     Parameters
     ----------
@@ -47,6 +50,8 @@ class Reader(Mapping[str, LazyTensor]):
         The version of the object that it must be, as another reader's `identity` tells.
     mmap : bool, optional
         Whether a local file is mapped; by default unless it is on a network filesystem.
+    format : {"auto", "ztensor", "safetensors"}
+        What kind of file it is; by default its bytes tell, then its name.
 
     Raises
     ------
@@ -55,7 +60,7 @@ class Reader(Mapping[str, LazyTensor]):
     ObjectChangedError
         It is not, or no longer, the version that `identity` names.
     FormatError
-        It is no zTensor file, or a damaged one (SPEC.md §11).
+        It is no file of tensors, or a damaged one (SPEC.md §11).
 
     Examples
     --------
@@ -74,17 +79,25 @@ class Reader(Mapping[str, LazyTensor]):
         cache: Cache | str | PathLike[str] | None = None,
         identity: Identity | None = None,
         mmap: bool | None = None,
+        format: Format = "auto",
     ) -> None:
         place = locate(
             location, storage_options=storage_options, fs=fs, cache=cache_at(cache), mmap=mmap
         )
-        self._open(place, verify, limits or Limits(), identity)
+        self._open(place, verify, limits or Limits(), identity, format)
 
     def _open(
-        self, location: Location, verify: bool, limits: Limits, pinned: Identity | None = None
+        self,
+        location: Location,
+        verify: bool,
+        limits: Limits,
+        pinned: Identity | None,
+        format: Format,
     ) -> None:
         self._location = location
-        self._adopt(open_file(location, pinned=pinned, limits=limits), verify, limits)
+        self._format = format
+        opened = open_file(location, pinned=pinned, limits=limits, format=format)
+        self._adopt(opened, verify, limits)
 
     def _adopt(self, opened: Opened, verify: bool, limits: Limits) -> None:
         self._manifest = opened.manifest
@@ -101,8 +114,8 @@ class Reader(Mapping[str, LazyTensor]):
         return self._blobs.source.url
 
     @property
-    def version(self) -> Version:
-        """``"0.1"``, ``"1.0"``, ``"1.1"``, ``"1.2"`` or ``"2"``."""
+    def version(self) -> Version | Foreign:
+        """``"0.1"``, ``"1.0"``, ``"1.1"``, ``"1.2"`` or ``"2"``; else the name of the format."""
         return self._manifest.version
 
     @property
@@ -306,7 +319,7 @@ class Reader(Mapping[str, LazyTensor]):
         """
         self._check_open()
         blobs = self._blobs
-        opened = open_file(self._location, limits=blobs.limits)
+        opened = open_file(self._location, limits=blobs.limits, format=self._format)
         if opened.source.identity.matches(self.identity):
             opened.source.close()
             return False
@@ -336,14 +349,15 @@ class Reader(Mapping[str, LazyTensor]):
 
     def __reduce__(self) -> Any:
         blobs = self._blobs
-        return _rebuild, (self._location, blobs.verify, blobs.limits, self.identity)
+        state = self._location, blobs.verify, blobs.limits, self.identity, self._format
+        return _rebuild, state
 
     def __repr__(self) -> str:
         state = "closed, " if self._blobs.closed else ""
         state += "recovered, " if self._recovered else ""
         return (
             f"<Reader {self.url}: {state}{len(self)} tensors, "
-            f"{size_text(self._manifest.stored_bytes)}, zTensor {self.version}>"
+            f"{size_text(self._manifest.stored_bytes)}, {version_text(self.version)}>"
         )
 
 
@@ -357,6 +371,7 @@ def open(
     cache: Cache | str | PathLike[str] | None = None,
     identity: Identity | None = None,
     mmap: bool | None = None,
+    format: Format = "auto",
 ) -> Reader:
     """Open a file of tensors; see `Reader` for the parameters."""
     return Reader(
@@ -368,12 +383,15 @@ def open(
         cache=cache,
         identity=identity,
         mmap=mmap,
+        format=format,
     )
 
 
-def _rebuild(location: Location, verify: bool, limits: Limits, pinned: Identity) -> Reader:
+def _rebuild(
+    location: Location, verify: bool, limits: Limits, pinned: Identity, format: Format
+) -> Reader:
     reader = Reader.__new__(Reader)
-    reader._open(location, verify, limits, pinned)
+    reader._open(location, verify, limits, pinned, format)
     return reader
 
 

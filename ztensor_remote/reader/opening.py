@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
 from ..errors import FormatError, ObjectChangedError, located
+from ..interop import Format, Peek, find_parser, first_end
 from ..manifest import Manifest, parse_manifest
 from ..stores import Identity, Limits, Location, MappedSource, Source, open_source
 from .recovery import FARTHEST, recover
@@ -20,14 +21,15 @@ class Opened:
     Attributes
     ----------
     source : Source
-    footer : Footer
+    footer : Footer or None
+        None for a file of another format.
     manifest : Manifest
     recovered : bool
         The end of the file is torn, and this is the last whole generation before.
     """
 
     source: Source
-    footer: Footer
+    footer: Footer | None
     manifest: Manifest
     recovered: bool = False
 
@@ -37,6 +39,7 @@ def open_file(
     *,
     pinned: Identity | None = None,
     limits: Limits | None = None,
+    format: Format = "auto",
     farthest: int = FARTHEST,
 ) -> Opened:
     """Open a file and read its manifest.
@@ -47,6 +50,8 @@ def open_file(
     pinned : Identity, optional
         The version it must still be.
     limits : Limits, optional
+    format : Format
+        What it is; ``"auto"`` finds out.
     farthest : int
         Bytes of a torn tail of a local file that are searched for the end of what is whole.
 
@@ -56,20 +61,30 @@ def open_file(
         It is no longer the pinned version.
     FormatError, StoreError
     """
-    source, tail = open_source(location, window=TAIL_WINDOW, limits=limits, pinned=pinned)
+    end = first_end(location.path, format)
+    source, piece = open_source(location, window=TAIL_WINDOW, end=end, limits=limits, pinned=pinned)
     with _closing_on_error(source):
         if pinned is not None and not pinned.matches(source.identity):
             raise ObjectChangedError("the object was replaced since this handle was made")
-        try:
-            footer = _footer(source, tail)
-            manifest = parse_manifest(
-                _manifest_bytes(source, tail, footer), footer, size=source.identity.size
-            )
-        except FormatError:
-            found = _recover(source, farthest)
-            if found is None:
-                raise
-            return Opened(source, *found, recovered=True)
+        peek = Peek(source, piece, end)
+        parse = find_parser(peek, location.path, format)
+        if parse is not None:
+            return Opened(source, None, parse(peek))
+        return _open_native(peek, farthest)
+
+
+def _open_native(peek: Peek, farthest: int) -> Opened:
+    source, tail = peek.source, peek.tail(TAIL_WINDOW)
+    try:
+        footer = _footer(peek, tail)
+        manifest = parse_manifest(
+            _manifest_bytes(source, tail, footer), footer, size=source.identity.size
+        )
+    except FormatError:
+        found = _recover(source, farthest)
+        if found is None:
+            raise
+        return Opened(source, *found, recovered=True)
     return Opened(source, footer, manifest)
 
 
@@ -93,15 +108,14 @@ def open_shard(location: Location, *, size: int, limits: Limits) -> Source:
                 f"this shard has {source.identity.size} bytes, the root manifest states {size}",
                 rule="ShardIdentity",
             )
-        if not _is_version_2(source, bytes(tail)):
+        if not _is_version_2(Peek(source, tail, "tail"), bytes(tail)):
             raise FormatError("this shard is no version-2 file", rule="ShardIdentity")
     return source
 
 
-def _is_version_2(source: Source, tail: bytes) -> bool:
+def _is_version_2(peek: Peek, tail: bytes) -> bool:
     try:
-        head = _head_at_hand(source, memoryview(tail))
-        footer = parse_footer(tail, size=source.identity.size, head=head)
+        footer = parse_footer(tail, size=peek.size, head=peek.seen(0, 8))
     except FormatError:
         return False
     return footer is not None and footer.generation is Generation.V2
@@ -117,24 +131,13 @@ def _closing_on_error(source: Source) -> Iterator[None]:
         raise
 
 
-def _footer(source: Source, tail: memoryview) -> Footer:
-    size = source.identity.size
+def _footer(peek: Peek, tail: memoryview) -> Footer:
     last = bytes(tail[-Generation.V2.footer_size :])
-    footer = parse_footer(last, size=size, head=_head_at_hand(source, tail))
+    footer = parse_footer(last, size=peek.size, head=peek.seen(0, 8))
     if footer is None:
-        head = bytearray(8)
-        source.read_into(0, memoryview(head))
-        footer = parse_footer(last, size=size, head=bytes(head))
+        footer = parse_footer(last, size=peek.size, head=bytes(peek.read(0, 8)))
     assert footer is not None
     return footer
-
-
-def _head_at_hand(source: Source, tail: memoryview) -> bytes | None:
-    size = source.identity.size
-    if len(tail) == size:
-        return bytes(tail[:8])
-    head = source.view(0, 8) if size >= 8 else None
-    return None if head is None else bytes(head)
 
 
 def _manifest_bytes(source: Source, tail: memoryview, footer: Footer) -> bytes:

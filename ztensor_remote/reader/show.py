@@ -16,6 +16,11 @@ def size_text(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def version_text(version: str) -> str:
+    """Return a manifest's version as people call it: ``"zTensor 1.2"``, ``"safetensors"``."""
+    return f"zTensor {version}" if version[0].isdigit() else version
+
+
 def dtype_text(tensor: Tensor) -> str:
     """Return the dtype of a tensor's values, whatever the file says of it."""
     parts = tensor.components

@@ -15,7 +15,7 @@ from .location import Location, locate
 from .open import open_append, open_rewrite, open_sink, open_source
 from .plan import Offsets, Request, Runs
 from .sink import BasedSink, Sink, aborting, give_up
-from .source import Identity, Source, Stats
+from .source import End, Identity, Source, Stats
 from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
 from .unfinished import Unfinished, discard, find_unfinished
 from .upload_generic import MemorySink
@@ -24,6 +24,7 @@ __all__ = [
     "BasedSink",
     "Cache",
     "Control",
+    "End",
     "Entry",
     "Fetch",
     "Folder",

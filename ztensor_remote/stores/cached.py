@@ -17,7 +17,7 @@ from .location import Location
 from .plan import Runs
 from .remote import RemoteSource
 from .room import Room
-from .source import Identity
+from .source import End, Identity
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 """Seconds between looks at what another reader is fetching."""
@@ -221,14 +221,15 @@ def _without(blocks: range, taken: Sequence[range]) -> Iterator[range]:
 
 
 def open_cached(
-    source: RemoteSource, location: Location, *, window: int, pinned: Identity | None
+    source: RemoteSource, location: Location, *, window: int, end: End, pinned: Identity | None
 ) -> tuple[RemoteSource | CachedSource, memoryview]:
-    """Open an object by way of the cache, and return it with its last `window` bytes.
+    """Open an object by way of the cache, and return it with its first or last `window` bytes.
 
     Parameters
     ----------
+    end : {"head", "tail"}
     pinned : Identity, optional
-        The version that is wanted: if the cache has its end, nothing is requested at all.
+        The version that is wanted: if the cache has that end, nothing is requested at all.
 
     Raises
     ------
@@ -241,16 +242,23 @@ def open_cached(
         if blocks is not None:
             source.identity = pinned
             cached = CachedSource(source, blocks, cache)
-            tail = memoryview(bytearray(min(pinned.size, window)))
-            cached.read_into(pinned.size - len(tail), tail)
-            return cached, tail
-    tail = source.open_tail(window + BLOCK)  # whole blocks, wherever the object ends
+            piece = memoryview(bytearray(min(pinned.size, window)))
+            cached.read_into(0 if end == "head" else pinned.size - len(piece), piece)
+            return cached, piece
+    # Whole blocks, wherever the object ends.
+    piece = (
+        source.open_head(-(-window // BLOCK) * BLOCK)
+        if end == "head"
+        else (source.open_tail(window + BLOCK))
+    )
+    wanted = piece[:window] if end == "head" else piece[-window:]
     blocks = blocks_of(cache, location, source.identity, source.stats)
     if blocks is None:
-        return source, tail[-window:]
+        return source, wanted
     cached = CachedSource(source, blocks, cache)
-    start = source.identity.size - len(tail)
+    start = 0 if end == "head" else source.identity.size - len(piece)
     first = -(-start // BLOCK) * BLOCK
-    if not blocks.sound(blocks.covering(first, source.identity.size - first)).all():
-        cached.keep(first, tail[first - start :])
-    return cached, tail[-window:]
+    stop = start + len(piece)
+    if not blocks.sound(blocks.covering(first, stop - first)).all():
+        cached.keep(first, piece[first - start :])
+    return cached, wanted

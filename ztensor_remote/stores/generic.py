@@ -51,6 +51,13 @@ class GenericSource(RemoteSource):
         self.read_into(size - len(tail), tail)
         return tail
 
+    def open_head(self, window: int) -> memoryview:
+        """Fetch the beginning of the object, after its size."""
+        self.identity = self._look()
+        head = memoryview(bytearray(min(self.identity.size, window)))
+        self.read_into(0, head)
+        return head
+
     def get(
         self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
     ) -> None:

@@ -18,7 +18,7 @@ from .link import Link
 from .location import Location
 from .mounts import is_far
 from .scatter import Scatter
-from .source import Identity, Stats
+from .source import End, Identity, Stats
 
 _LATENCY = 1e-4
 """Seconds: more threads than processors gain nothing."""
@@ -183,8 +183,8 @@ def copy_out(data: memoryview, pieces: Sequence[memoryview]) -> None:
         start += len(piece)
 
 
-def tail_of(source: MappedSource | BytesSource, window: int) -> memoryview:
-    """Return the last `window` bytes, or all."""
+def end_of(source: MappedSource | BytesSource, window: int, end: End) -> memoryview:
+    """Return the first or the last `window` bytes, or all."""
     size = source.identity.size
-    start = max(0, size - window)
-    return source.look(start, size - start)
+    start = 0 if end == "head" else max(0, size - window)
+    return source.look(start, min(window, size))

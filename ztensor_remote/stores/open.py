@@ -10,11 +10,11 @@ from ..errors import InvalidInputError, UnsupportedError
 from .append_local import LocalAppend
 from .held import CAN_LOCK
 from .limits import Limits
-from .local import BytesSource, MappedSource, tail_of
+from .local import BytesSource, MappedSource, end_of
 from .location import Location
 from .parts import PartedSink
 from .sink import BasedSink, Sink, aborting
-from .source import Identity, Source
+from .source import End, Identity, Source
 from .trust import is_trusted
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def open_source(
     location: Location,
     *,
     window: int,
+    end: End = "tail",
     limits: Limits | None = None,
     pinned: Identity | None = None,
 ) -> tuple[Source, memoryview]:
@@ -48,6 +49,9 @@ def open_source(
 
     Parameters
     ----------
+    window : int
+    end : {"tail", "head"}
+        Whether it is the first bytes instead that are wanted.
     pinned : Identity, optional
         The version that is wanted, where it is known. Another one may be opened all the same.
 
@@ -60,16 +64,16 @@ def open_source(
     """
     if location.data is not None:
         memory = BytesSource(location.data)
-        return memory, tail_of(memory, window)
+        return memory, end_of(memory, window, end)
     if location.is_local:
         mapped = MappedSource(location)
-        return mapped, tail_of(mapped, window)
+        return mapped, end_of(mapped, window, end)
     source = _remote(location, limits or Limits())
     if location.cache is not None:
         from .cached import open_cached
 
-        return open_cached(source, location, window=window, pinned=pinned)
-    return source, source.open_tail(window)
+        return open_cached(source, location, window=window, end=end, pinned=pinned)
+    return source, (source.open_head if end == "head" else source.open_tail)(window)
 
 
 def _remote(location: Location, limits: Limits) -> RemoteSource:

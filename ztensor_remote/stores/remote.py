@@ -81,6 +81,27 @@ class RemoteSource(ABC):
             pause=control.pause,
         )
 
+    def open_head(self, window: int) -> memoryview:
+        """Fetch the first `window` bytes (or all), and pin the version they came from."""
+        control = Control(self.limits.deadline)
+        return retried(
+            lambda: self._open_head(window, control),
+            url=self.url,
+            doing="open it",
+            pause=control.pause,
+        )
+
+    def _open_head(self, window: int, control: Control) -> memoryview:
+        head, answer = self._collect(f"bytes=0-{window - 1}", limit=window, control=control)
+        if answer is None:
+            self.identity = Identity(0)
+            return memoryview(b"")
+        first, last, size = answer.positions
+        if (first, last) != (0, min(size, window) - 1):
+            raise Transient(f"asked for the first bytes, got bytes {first} to {last} of {size}")
+        self.identity = answer.identity
+        return head
+
     def _open_tail(self, window: int, control: Control) -> memoryview:
         tail, answer = self._collect(f"bytes=-{window}", limit=window, control=control)
         if answer is None:  # the store refuses a suffix longer than the object

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from .control import Control
 from .link import Link
 from .plan import Runs
+
+End: TypeAlias = Literal["head", "tail"]
+"""Where a file says what is in it."""
 
 _STEP = 8 << 20
 

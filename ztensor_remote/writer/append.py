@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..manifest import Manifest, Tensor
 from ..reader import Opened, open_file
+from ..reader.show import version_text
 from ..stores import Guarantees, Location, Source, guarantees_of, open_append
 from .assembly import Assembly, Options, write_ending
 from .blob import Output
@@ -223,6 +224,12 @@ def _merged_attributes(
 
 def _rules_for(opened: Opened) -> Rules:
     manifest = opened.manifest
+    if opened.footer is None:
+        raise UnsupportedError(
+            f"a {version_text(manifest.version)} file can't be appended to; "
+            "write a new file from it",
+            url=opened.source.url,
+        )
     if manifest.version == "0.1" or manifest.is_data_shard:
         what = "a data shard" if manifest.is_data_shard else "version 0.1"
         raise UnsupportedError(

@@ -1,0 +1,77 @@
+"""What kind of file it is: by its name as long as nothing is known of it, then by its bytes."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from importlib import import_module
+from typing import Literal, TypeAlias, get_args
+
+from ..container import MAGIC_0_1, MAGIC_1, MAGIC_2
+from ..errors import InvalidInputError
+from ..manifest import Manifest
+from ..stores import End
+from .peek import Peek
+from .safetensors import MOST
+
+Format: TypeAlias = Literal["auto", "ztensor", "safetensors"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+Parser: TypeAlias = Callable[[Peek], Manifest]
+"""Turns what a file says of itself into a manifest, whose offsets count from the file's start.
+
+It reads nothing else, and raises FormatError, UnsupportedError or LimitError for what it can't use.
+"""
+
+_SUFFIXES: dict[str, Format] = {".safetensors": "safetensors"}
+_HEAD_FIRST = frozenset(("safetensors",))
+_NATIVE = frozenset((MAGIC_0_1, MAGIC_1, MAGIC_2))
+
+
+def first_end(name: str, format: Format) -> End:
+    """Return which end of a file to read first.
+
+    Parameters
+    ----------
+    name : str
+        Its path or URL.
+    format : Format
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such format.
+    """
+    if format not in FORMATS:
+        raise InvalidInputError(f"format {format!r} is unknown; use one of {', '.join(FORMATS)}")
+    return "head" if (_named(name) if format == "auto" else format) in _HEAD_FIRST else "tail"
+
+
+def find_parser(peek: Peek, name: str, format: Format) -> Parser | None:
+    """Return what can parse a file; None if it is a zTensor file, or like none that is known."""
+    found = format if format != "auto" else _of_content(peek) or _named(name)
+    if found is None or found == "ztensor":
+        return None
+    parser: Parser = import_module(f".{found}", __package__).parse
+    return parser
+
+
+def _named(name: str) -> Format | None:
+    path = name.partition("?")[0] if "://" in name else name
+    return _SUFFIXES.get(posixpath.splitext(path)[1].lower())
+
+
+def _of_content(peek: Peek) -> Format | None:
+    """Return the format that the bytes tell, without a request where the end is zTensor's."""
+    if peek.size < 8:
+        return None
+    is_native = peek.seen(peek.size - 8, 8) in (MAGIC_1, MAGIC_2)
+    if is_native and peek.seen(0, 8) is None:
+        return "ztensor"
+    head = bytes(peek.read(0, 8))
+    if head in _NATIVE:
+        return "ztensor"
+    length = int.from_bytes(head, "little")
+    if length <= min(MOST, peek.size - 8) and bytes(peek.read(8, 1)) == b"{":
+        return "safetensors"
+    return "ztensor" if is_native else None
