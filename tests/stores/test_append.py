@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from azure.storage.blob import ContentSettings
 
 from tests.conftest import Recording
 from tests.servers.faults import Status
@@ -99,6 +101,33 @@ def store_is_azure(store: StoreBackend) -> bool:
     return store.endpoint.protocol == "az"
 
 
+@pytest.mark.parametrize("size", [1000, len(BASE)])
+@pytest.mark.parametrize("store", ["moto", "ministack", "gcs"], indirect=True)
+def test_what_the_object_says_of_itself_is_kept(store: StoreBackend, size: int) -> None:
+    kept: dict[str, Any]
+    if store.endpoint.protocol == "s3":
+        kept = {"Metadata": {"owner": "me"}, "ContentType": "model/zt"}
+        bucket, _, key = store.key("object").partition("/")
+        store.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=BASE[:size], **kept)
+    else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending a large body", ResourceWarning)
+            store.fs.pipe_file(
+                store.key("object"),
+                BASE[:size],
+                metadata={"owner": "me"},
+                content_type="model/zt",
+            )
+    append(store.location("object"), MORE)
+    store.fs.invalidate_cache()
+    info = store.fs.info(store.key("object"))
+    assert "model/zt" in (info.get("ContentType"), info.get("contentType"))
+    if store.endpoint.protocol == "s3":
+        assert store.fs.metadata(store.key("object"), refresh=True)["owner"] == "me"
+    else:
+        assert info["metadata"]["owner"] == "me"
+
+
 class TestAzure:
     @pytest.fixture
     def azure_store(self, backend_of: MakeBackend) -> StoreBackend:
@@ -127,6 +156,26 @@ class TestAzure:
         assert azure_store.read("object") == BASE[:PART] * 2 + MORE
         kept = length >= 15
         assert (sent(proxy) < PART) == kept
+
+    @pytest.mark.parametrize("size", [1000, len(BASE)])
+    def test_what_the_blob_says_of_itself_is_kept(
+        self, azure_store: StoreBackend, size: int
+    ) -> None:
+        azure_store.put("object", BASE[:size])
+
+        async def ask(change: bool) -> Any:
+            async with blob_client(azure_store.fs, azure_store.key("object")) as client:
+                if change:
+                    await client.set_blob_metadata({"owner": "me"})
+                    await client.set_http_headers(ContentSettings(content_type="model/zt"))
+                return await client.get_blob_properties()
+
+        run(azure_store.fs, ask, True)
+        append(azure_store.location("object"), MORE)
+        found = run(azure_store.fs, ask, False)
+        assert found.metadata["owner"] == "me"
+        assert found.content_settings.content_type == "model/zt"
+        assert azure_store.read("object") == BASE[:size] + MORE
 
     def test_blocks_that_others_have_staged(self, azure_store: StoreBackend) -> None:
         self.put_blocks(azure_store, {"a" * 23: BASE}, commit=True)

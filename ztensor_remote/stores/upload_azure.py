@@ -69,7 +69,10 @@ class AzureSink(PartedSink):
 
     def _keep_blocks(self) -> bool:
         assert self.base is not None
-        blocks = run(self._fs, self._committed)
+        try:
+            blocks = run(self._fs, self._committed)
+        except UnicodeDecodeError:
+            return False  # their ids are no text, and the library knows no others
         lengths = {len(block.id) for block in blocks}
         if sum(block.size for block in blocks) != self.base.identity.size:
             return False  # a blob that was written by a single request has none
@@ -118,12 +121,19 @@ class AzureSink(PartedSink):
 
     async def _commit(self, blocks: list[str]) -> None:
         async with blob_client(self._fs, self._path) as client:
+            kept: dict[str, Any] = {}
+            metadata = {}
+            if self.base is not None:  # what the blob said of itself
+                before = await client.get_blob_properties(**request_options(self._fs))
+                kept, metadata = {"content_settings": before.content_settings}, before.metadata
+                before.content_settings.content_md5 = None
             await client.commit_block_list(
                 [
                     *(BlobBlock(block, BlockState.COMMITTED) for block in self._kept),
                     *(BlobBlock(block, BlockState.UNCOMMITTED) for block in blocks),
                 ],
-                metadata={_COMMIT: self.commit_id},
+                metadata={**metadata, _COMMIT: self.commit_id},
+                **kept,
                 **request_options(self._fs),
                 **self._condition,
             )

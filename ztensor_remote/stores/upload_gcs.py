@@ -9,6 +9,7 @@ import io
 import json
 import secrets
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -27,6 +28,8 @@ _CANCELLED = 499
 
 TAIL = ".ztensor-tail"
 """End of the names of what is added, until it is put behind what was there."""
+
+_KEPT = ("cacheControl", "contentDisposition", "contentLanguage", "contentType")
 
 _SMALLEST_COPY = 1 << 20
 """Bytes; fewer are sent again, for joining takes two requests more."""
@@ -74,7 +77,18 @@ class GCSSink(PartedSink):
 
     @property
     def _resource(self) -> dict[str, Any]:
-        return {"name": self._tail or self._key, "metadata": {COMMIT: self.commit_id}}
+        return (
+            {"name": self._tail, "metadata": {}}
+            if self._tail
+            else {"name": self._key, **self._about}
+        )
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        """What the object says of itself: our commit id, and what the one before it said."""
+        before = self._before() if self.base else {}
+        kept = {key: before[key] for key in _KEPT if key in before}
+        return kept | {"metadata": {**before.get("metadata", {}), COMMIT: self.commit_id}}
 
     @property
     def _upload_condition(self) -> dict[str, str]:
@@ -90,19 +104,27 @@ class GCSSink(PartedSink):
         else:
             self.send_again(start, stop)
 
+    def _before(self) -> dict[str, Any]:
+        try:
+            return run(self._fs, self._look)
+        except ClientResponseError as error:
+            if error.status == 404:
+                raise rival(self.url) from None
+            raise
+
     def begin(self) -> None:
         """Open an upload session; GCS drops it after a week."""
-        self._session = run(self._fs, self._open_session)
+        self._session = run(self._fs, self._open_session, self._resource)
 
-    async def _open_session(self) -> str:
+    async def _open_session(self, resource: dict[str, Any]) -> str:
         async with exchange(
             self._fs,
             "POST",
             f"{self._fs._location}/upload{self._objects}",
             headers={"Content-Type": "application/json"},
-            data=json.dumps(self._resource).encode(),
+            data=json.dumps(resource).encode(),
             uploadType="resumable",
-            name=self._resource["name"],
+            name=resource["name"],
             **self._upload_condition,
         ) as answer:
             await check_status(answer)
@@ -160,21 +182,21 @@ class GCSSink(PartedSink):
     def put_whole(self, data: bytes) -> None:
         """Send the object in one request."""
         self._check_unchanged()
-        run(self._fs, self._put_whole, data)
+        run(self._fs, self._put_whole, data, self._resource)
         self._join()
 
     def _check_unchanged(self) -> None:
         """Look at the generation, where the store may not keep the condition."""
         if self._generation is None or self.trusted:
             return
-        if str(run(self._fs, self._look).get("generation")) != self._generation:
+        if str(self._before().get("generation")) != self._generation:
             raise rival(self.url)
 
     def _join(self) -> None:
         """Put the tail that was sent behind the object that is continued."""
         if self._tail is not None:
             try:
-                run(self._fs, self._compose)
+                run(self._fs, self._compose, self._about)
             except ClientResponseError as error:
                 if error.status == 404:  # the generation is gone
                     raise rival(self.url) from None
@@ -182,19 +204,15 @@ class GCSSink(PartedSink):
             self._remove_tail()
         self._fs.invalidate_cache(self._path)
 
-    async def _compose(self) -> None:
+    async def _compose(self, about: dict[str, Any]) -> None:
         """Join the two inside the store: https://cloud.google.com/storage/docs/composing-objects."""
         sources = [{"name": self._key, "generation": self._generation}, {"name": self._tail}]
-        resource = {
-            "contentType": "application/octet-stream",
-            "metadata": {COMMIT: self.commit_id},
-        }
         async with exchange(
             self._fs,
             "POST",
             f"{self._url_of(self._key)}/compose",
             headers={"Content-Type": "application/json"},
-            data=json.dumps({"sourceObjects": sources, "destination": resource}).encode(),
+            data=json.dumps({"sourceObjects": sources, "destination": about}).encode(),
             **self._condition,
         ) as answer:
             await check_status(answer)
@@ -219,13 +237,14 @@ class GCSSink(PartedSink):
         async with exchange(self._fs, "DELETE", self._url_of(name), headers={}) as answer:
             await check_status(answer)
 
-    async def _put_whole(self, data: bytes) -> None:
+    async def _put_whole(self, data: bytes, resource: dict[str, Any]) -> None:
         boundary = secrets.token_hex(16)
         separator = f"\r\n--{boundary}\r\nContent-Type: "
         body = io.BytesIO()
         body.write(f"{separator}application/json\r\n\r\n".encode())
-        body.write(json.dumps(self._resource).encode())
-        body.write(f"{separator}application/octet-stream\r\n\r\n".encode())
+        body.write(json.dumps(resource).encode())
+        kind = resource.get("contentType", "application/octet-stream")
+        body.write(f"{separator}{kind}\r\n\r\n".encode())
         body.write(data)
         body.write(f"\r\n--{boundary}--\r\n".encode())
         body.seek(0)

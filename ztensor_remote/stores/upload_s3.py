@@ -25,6 +25,8 @@ _SMALLEST_EQUAL = 16 << 20
 _MOST_EQUAL = 5000
 """Parts that are copied; as many are left for what is added."""
 
+_KEPT = ("CacheControl", "ContentDisposition", "ContentLanguage", "ContentType")
+
 _without_copies: set[str] = set()
 """Stores that can't copy parts."""
 
@@ -140,11 +142,26 @@ class S3Sink(PartedSink):
             self._copiers = None
         super()._stop()
 
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        """What the object says of itself: our commit id, and what the one before it said."""
+        before = self._before() if self._etag else {}
+        kept = {key: before[key] for key in _KEPT if key in before}
+        return kept | {"Metadata": {**before.get("Metadata", {}), COMMIT: self.commit_id}}
+
+    def _before(self) -> dict[str, Any]:
+        try:
+            return self._call("head_object")
+        except Exception as error:
+            if status_of(error) == 404:
+                raise rival(self.url) from None
+            raise
+
     def begin(self) -> None:
         """Open a multipart upload that carries our commit id."""
         self._strays = Strays(self._object["Bucket"], self._object["Key"])
         try:
-            answer = self._call("create_multipart_upload", Metadata={COMMIT: self.commit_id})
+            answer = self._call("create_multipart_upload", **self._about)
         except Exception as error:
             if is_unclear(error):
                 self._strays.abort(self._call_plain)
@@ -169,10 +186,10 @@ class S3Sink(PartedSink):
 
     def put_whole(self, data: bytes) -> None:
         """Send the object in one PUT."""
-        self._publish("put_object", Body=data, Metadata={COMMIT: self.commit_id})
+        self._publish("put_object", Body=data, **self._about)
 
     def _publish(self, method: str, **kwargs: Any) -> None:
-        if self._etag and not self.trusted and self._call("head_object").get("ETag") != self._etag:
+        if self._etag and not self.trusted and self._before().get("ETag") != self._etag:
             raise rival(self.url)
         try:
             self._call(method, **self._condition, **kwargs)
