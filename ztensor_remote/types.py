@@ -10,4 +10,5 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 Location: TypeAlias = "str | os.PathLike[str] | Bytes"
 StorageOptions: TypeAlias = Mapping[str, Any]
 Attributes: TypeAlias = dict[str, Any]
+Verify: TypeAlias = bool | Literal["slices"]
 Framework: TypeAlias = Literal["numpy", "torch"]

@@ -41,6 +41,14 @@ def test_sound_files_pass(peer: Peer, algorithm: str, tmp_path: Path) -> None:
     check(peer, path, samples(), **verifying(peer))
 
 
+@pytest.mark.parametrize("peer", PEERS, indirect=True)
+def test_digests_of_chunks_are_passed_over(peer: Peer, tmp_path: Path) -> None:
+    version = CONTAINER[peer.version]
+    path = write_ours(tmp_path / "chunks.zt", samples(), version, chunk_digests=True)
+    assert b"chunk_digests" in path.read_bytes()
+    check(peer, path, samples(), **verifying(peer))
+
+
 @each_digest
 def test_appended_files_pass(peer: Peer, algorithm: str, tmp_path: Path) -> None:
     path = write_ours(tmp_path / "a.zt", samples()[:2], CONTAINER[peer.version], checksum=algorithm)

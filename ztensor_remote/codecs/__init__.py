@@ -1,12 +1,13 @@
 """Bytes to bytes: digests and zstd. Nothing here knows files or manifests."""
 
-from .digest import Hasher, PartialDigest, check_digest, compare_digests, is_checkable
+from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_digests, is_checkable
 from .encoder import FrameEncoder
 from .seekable import SeekTable, likely_table_length, read_table, table_length
 from .zstd import FRAME_SIZE, StreamDecoder, decode_into, too_long, too_short
 
 __all__ = [
     "FRAME_SIZE",
+    "ChunkHasher",
     "FrameEncoder",
     "Hasher",
     "PartialDigest",

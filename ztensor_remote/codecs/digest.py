@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 from collections.abc import Collection
 from typing import Any, Literal
@@ -52,6 +53,39 @@ class Hasher:
 def is_checkable(stated: str, algorithms: Collection[str]) -> bool:
     """Whether a stated digest is of one of these algorithms."""
     return stated.partition(":")[0] in algorithms
+
+
+class ChunkHasher:
+    """The crc32c of each piece of a byte stream.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of each piece but the last.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._sums: list[int] = []
+        self._room = 0
+
+    def update(self, data: memoryview) -> None:
+        """Take in more bytes."""
+        import crc32c
+
+        at = 0
+        while at < len(data):
+            if not self._room:
+                self._sums.append(0)
+                self._room = self.size
+            piece = data[at : at + self._room]
+            self._sums[-1] = crc32c.crc32c(piece, self._sums[-1])
+            self._room -= len(piece)
+            at += len(piece)
+
+    def values(self) -> bytes:
+        """Return the checksums so far, 4 bytes little-endian each."""
+        return struct.pack(f"<{len(self._sums)}I", *self._sums)
 
 
 class PartialDigest:

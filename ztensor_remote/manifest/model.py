@@ -28,6 +28,22 @@ _LAYOUTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkDigests:
+    """Digests of the pieces of a raw component, so that a part of it can be checked.
+
+    Attributes
+    ----------
+    size : int
+        Stored bytes of each piece but the last.
+    values : bytes
+        The crc32c of each, 4 bytes little-endian.
+    """
+
+    size: int
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """A run of bytes with a role in a tensor.
 
@@ -49,6 +65,8 @@ class Component:
         Name of the version-2 shard that holds the bytes.
     big_endian : bool
         Only in version 0.1.
+    chunk_digests : ChunkDigests or None
+        An extension of ours (SPEC.md §13.5).
     """
 
     dtype: str
@@ -60,6 +78,7 @@ class Component:
     digest: str | None = None
     shard: str | None = None
     big_endian: bool = False
+    chunk_digests: ChunkDigests | None = None
 
     @property
     def element(self) -> DType:

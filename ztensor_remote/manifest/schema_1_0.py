@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import FormatError, UnsupportedError
 from .cbor import encode
+from .chunks import chunk_fields, with_chunk_digests
 from .decoding import decode_lenient
 from .dtypes import LONG_NAMES, SHORT_TO_LONG
 from .fields import (
@@ -65,13 +66,14 @@ def _component(role: str, value: Any, dtype: str) -> Component:
         encoding = get_optional_text(fields, "encoding")
         if encoding not in (None, RAW, ZSTD):
             reject(f"the encoding {shown(encoding)} is unknown")
-        return Component(
+        part = Component(
             dtype="u64" if role in _INDEX_ROLES else LONG_NAMES[dtype],
             offset=get_uint(require(fields, "offset", "the component"), "'offset'"),
             length=get_uint(require(fields, "length", "the component"), "'length'"),
             encoding=encoding or RAW,
             digest=get_optional_text(fields, "digest"),
         )
+        return with_chunk_digests(part, fields)
     except FormatError as error:
         raise error.at(component=role) from None
 
@@ -111,7 +113,7 @@ def _component_fields(part: Component) -> dict[str, Any]:
         fields["encoding"] = part.encoding
     if part.digest is not None:
         fields["digest"] = part.digest
-    return fields
+    return fields | chunk_fields(part)
 
 
 def check_storable(tensor: Tensor) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import FormatError
 from .cbor import encode
+from .chunks import chunk_fields, with_chunk_digests
 from .decoding import decode_lenient
 from .dtypes import BY_STORAGE
 from .fields import (
@@ -72,7 +73,7 @@ def _component(role: str, value: Any) -> Component:
         if encoding not in (None, RAW, ZSTD):
             reject(f"the encoding {shown(encoding)} is unknown")
         decoded = fields.get("uncompressed_length")
-        return Component(
+        part = Component(
             dtype=dtype,
             offset=get_uint(require(fields, "offset", "the component"), "'offset'"),
             length=get_uint(require(fields, "length", "the component"), "'length'"),
@@ -81,6 +82,7 @@ def _component(role: str, value: Any) -> Component:
             decoded_length=None if decoded is None else get_uint(decoded, "'uncompressed_length'"),
             digest=get_optional_text(fields, "digest"),
         )
+        return with_chunk_digests(part, fields)
     except FormatError as error:
         raise error.at(component=role) from None
 
@@ -116,4 +118,4 @@ def _component_fields(part: Component) -> dict[str, Any]:
         fields["encoding"] = part.encoding
     if part.digest is not None:
         fields["digest"] = part.digest
-    return fields
+    return fields | chunk_fields(part)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import FormatError, UnsupportedError
 from .cbor import encode
+from .chunks import KEY, chunk_fields, with_chunk_digests
 from .decoding import decode_deterministic
 from .dtypes import STORAGE_2, dtype_of
 from .fields import get_list, get_map, get_shape, get_text, get_uint, reject, require, shown
@@ -113,7 +114,7 @@ def _component(fields: dict[Any, Any]) -> Component:
     if ("encoding" in fields) != ("decoded_length" in fields):
         reject("'decoded_length' is required if and only if there is an 'encoding'")
     decoded = get_uint(fields.get("decoded_length", 0), "'decoded_length'")
-    return Component(
+    part = Component(
         dtype=dtype,
         offset=get_uint(blob[0], "the offset"),
         length=get_uint(blob[1], "the length"),
@@ -123,6 +124,7 @@ def _component(fields: dict[Any, Any]) -> Component:
         digest=_digest(fields["digest"]) if "digest" in fields else None,
         shard=_text(fields, "shard"),
     )
+    return with_chunk_digests(part, fields)
 
 
 def _text(fields: dict[Any, Any], key: str) -> str | None:
@@ -170,7 +172,8 @@ def _part_fields(part: Component) -> dict[str, Any]:
     if not part.is_raw:
         fields |= {"encoding": part.encoding, "decoded_length": part.decoded_length}
     optional = {"type": part.logical, "digest": part.digest, "shard": part.shard}
-    return fields | {key: value for key, value in optional.items() if value is not None}
+    fields |= {key: value for key, value in optional.items() if value is not None}
+    return fields | chunk_fields(part)
 
 
 def content_value(manifest: Manifest) -> bytes | None:
@@ -184,7 +187,7 @@ def content_value(manifest: Manifest) -> bytes | None:
         for part in fields["parts"].values():
             if "digest" not in part:
                 return None
-            for key in ("blob", "shard", "encoding", "decoded_length"):
+            for key in ("blob", "shard", "encoding", "decoded_length", KEY):
                 part.pop(key, None)
         objects[tensor.name] = fields
     return encode(["zt.content/1", objects], sort_keys=True)

@@ -15,6 +15,7 @@ from ..errors import ClosedError, ZTensorError
 from ..manifest import Component, Manifest
 from ..manifest.validate import check_alignment
 from ..stores import Limits, Location, Runs, Source, Stats, fetch, run_all
+from ..types import Verify
 from .loading import Loading, Progress, swap_bytes
 from .opening import open_shard
 from .seeking import SeekTables
@@ -31,13 +32,13 @@ class Blobs:
     source : Source
         The file itself.
     manifest : Manifest
-    verify : bool
-        Whether whole components are compared with their digests.
+    verify : bool or "slices"
+        Whether whole components are compared with their digests, and parts with those of chunks.
     limits : Limits
     """
 
     def __init__(
-        self, location: Location, source: Source, manifest: Manifest, verify: bool, limits: Limits
+        self, location: Location, source: Source, manifest: Manifest, verify: Verify, limits: Limits
     ) -> None:
         self.location = location
         self.source = source
@@ -156,7 +157,7 @@ class Blobs:
         ------
         UnsupportedError, LimitError, FormatError, DigestError, StoreError
         """
-        verify = self.verify or again
+        verify = bool(self.verify or again)
         return Loading(self, verify=verify, again=again, progress=progress).load(wants)
 
     def decoded(self, part: Component, length: int | None) -> memoryview:
@@ -193,12 +194,16 @@ class Blobs:
         UnsupportedError, LimitError, FormatError, StoreError
         """
         part = want.part
-        if part.is_raw:
+        if part.is_raw and not self.checks_slices_of(part):
             moved = Runs(runs.offsets + part.offset, runs.lengths, runs.targets)
             fetch(self.source_of(part), moved, destination, limits=self.limits)
         else:
             Slicing(self, want).fill(runs, destination)
         swap_bytes(destination, part)
+
+    def checks_slices_of(self, part: Component) -> bool:
+        """Whether parts of a raw component are to be compared with digests, and can be."""
+        return self.verify == "slices" and part.chunk_digests is not None
 
     def stated_digest(self, part: Component, *, again: bool = False) -> str | None:
         """Return what the bytes are to be compared with; None if nothing, or they were before."""

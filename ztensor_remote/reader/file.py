@@ -11,7 +11,7 @@ from ..errors import TensorNotFoundError, located
 from ..interop import Format
 from ..manifest import Foreign, Manifest, Version
 from ..stores import Cache, Identity, Limits, Location, Stats, cache_at, locate, run_all
-from ..types import Framework, StorageOptions
+from ..types import Framework, StorageOptions, Verify
 from .arrays import Array
 from .blobs import Blobs
 from .loading import Progress
@@ -39,8 +39,9 @@ class Reader(Mapping[str, LazyTensor]):
         For the filesystem that the URL names, as everywhere in fsspec.
     fs : AbstractFileSystem, optional
         A filesystem to use instead; `location` is then a path on it.
-    verify : bool, default True
-        Compare components that are read whole with their digests. Slices can't be compared.
+    verify : bool or "slices", default True
+        Compare components that are read whole with their digests; with "slices", also the chunks
+        that a slice touches, which are then fetched whole (see `Writer`, `chunk_digests`).
     limits : Limits, optional
         How much memory the file may ask for.
     cache : str, PathLike or Cache, optional
@@ -74,7 +75,7 @@ class Reader(Mapping[str, LazyTensor]):
         *,
         storage_options: StorageOptions | None = None,
         fs: Any = None,
-        verify: bool = True,
+        verify: Verify = True,
         limits: Limits | None = None,
         cache: Cache | str | PathLike[str] | None = None,
         identity: Identity | None = None,
@@ -89,7 +90,7 @@ class Reader(Mapping[str, LazyTensor]):
     def _open(
         self,
         location: Location,
-        verify: bool,
+        verify: Verify,
         limits: Limits,
         pinned: Identity | None,
         format: Format,
@@ -99,7 +100,7 @@ class Reader(Mapping[str, LazyTensor]):
         opened = open_file(location, pinned=pinned, limits=limits, format=format)
         self._adopt(opened, verify, limits)
 
-    def _adopt(self, opened: Opened, verify: bool, limits: Limits) -> None:
+    def _adopt(self, opened: Opened, verify: Verify, limits: Limits) -> None:
         self._manifest = opened.manifest
         self._footer = opened.footer
         self._recovered = opened.recovered
@@ -366,7 +367,7 @@ def open(
     *,
     storage_options: StorageOptions | None = None,
     fs: Any = None,
-    verify: bool = True,
+    verify: Verify = True,
     limits: Limits | None = None,
     cache: Cache | str | PathLike[str] | None = None,
     identity: Identity | None = None,
@@ -388,7 +389,7 @@ def open(
 
 
 def _rebuild(
-    location: Location, verify: bool, limits: Limits, pinned: Identity, format: Format
+    location: Location, verify: Verify, limits: Limits, pinned: Identity, format: Format
 ) -> Reader:
     reader = Reader.__new__(Reader)
     reader._open(location, verify, limits, pinned, format)

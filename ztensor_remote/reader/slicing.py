@@ -1,4 +1,4 @@
-"""Read some of the bytes of a compressed component: just the frames that they lie in."""
+"""Read some of the bytes of a component: just the frames, or checked chunks, that they lie in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..codecs import FRAME_SIZE
 from ..stores import Control, Runs, fetches_of, run_all, transfer
+from .checking import Checking
 from .decoding import Decoding, check_decodable
 from .output import Picking
 from .want import Want, judging
@@ -46,31 +47,40 @@ class Slicing:
         check_decodable(want.part, length, self._blobs.limits)
         if not runs.lengths.any():
             return
+        output = Picking(length, runs, destination)
+        if want.part.chunk_digests is not None:
+            self._read(Checking(want.part, want.part.chunk_digests, runs, output))
+        else:
+            self._read(self._decoding(length, runs, output))
+
+    def _decoding(self, length: int, runs: Runs, output: Picking) -> Decoding:
+        want = self._want
         if length > FRAME_SIZE and want.part.length > _NOT_WORTH_SEEKING:
             self._blobs.seek_tables.find([want])
         table = self._blobs.seek_tables.known(want.part)
-        is_here = self._blobs.is_mapped(want.part)
-        decoding = Decoding(
+        return Decoding(
             want.part,
-            Picking(length, runs, destination),
+            output,
             decoded_length=length,
             table=table,
             frames=None if table is None else table.touched(runs.offsets, runs.lengths),
-            at_hand=is_here,
+            at_hand=self._blobs.is_mapped(want.part),
         )
-        if is_here:
-            self._take(decoding)
-        else:
-            self._fetch(decoding)
 
-    def _take(self, decoding: Decoding) -> None:
+    def _read(self, pieces: Decoding | Checking) -> None:
+        if self._blobs.is_mapped(self._want.part):
+            self._take(pieces)
+        else:
+            self._fetch(pieces)
+
+    def _take(self, decoding: Decoding | Checking) -> None:
         stored = self._blobs.stored_here(self._want.part)
         run_all(
             partial(decoding.take, number, stored[start:stop], None)
             for number, (start, stop) in enumerate(decoding.pieces)
         )
 
-    def _fetch(self, decoding: Decoding) -> None:
+    def _fetch(self, decoding: Decoding | Checking) -> None:
         part, limits = self._want.part, self._blobs.limits
         source = self._blobs.source_of(part)
 

@@ -220,7 +220,8 @@ class LazyTensor:
         if self.layout != "dense" or selection.nbytes == part.element.nbytes(self._count):
             return self._numpy()[key]
         # Of what a cache has, only the part that is selected should be touched.
-        view = self._blobs.view(part, whole=False) if self._blobs.is_mapped(part) else None
+        is_shown = self._blobs.is_mapped(part) and not self._blobs.checks_slices_of(part)
+        view = self._blobs.view(part, whole=False) if is_shown else None
         # Checking or unpacking all elements would touch all of a file that may be large.
         if view is not None and not part.element.is_packed and part.element.name != "bool":
             return self._array(view, part.element, self.shape)[key]

@@ -39,11 +39,14 @@ class Options:
     compress : bool, int or None
     checksum : str or None
     attributes : mapping or None
+    chunk_digests : bool
+        For all tensors of the file.
     """
 
     compress: bool | int | None = None
     checksum: Checksum | str | None = DEFAULT
     attributes: Mapping[str, Any] | None = None
+    chunk_digests: bool = False
 
 
 class Assembly:
@@ -82,6 +85,7 @@ class Assembly:
         self._output = Output(sink, offset)
         self._shards: Mapping[str, Shard] = base.shards if base else {}
         self._canonical = canonical
+        self._is_chunked = options.chunk_digests
         self._shared = SharedBlobs(rules) if dedup or canonical else None
         self._part: TensorPart | None = None
         self._process = os.getpid()
@@ -130,7 +134,14 @@ class Assembly:
             level, checksum = self._encoding(options, element)
             with self.failing_for_good():
                 output = self._output_of(blob_size)
-                blob = BlobWriter(output, self.rules, element, level=level, checksum=checksum)
+                blob = BlobWriter(
+                    output,
+                    self.rules,
+                    element,
+                    level=level,
+                    checksum=checksum,
+                    is_chunked=self._is_chunked,
+                )
                 part = self._part = TensorPart(
                     name,
                     sizes,
@@ -160,7 +171,14 @@ class Assembly:
             if shared is not None:
                 return shared
         output = self._output_of(elements.nbytes)
-        blob = BlobWriter(output, self.rules, elements.element, level=level, checksum=checksum)
+        blob = BlobWriter(
+            output,
+            self.rules,
+            elements.element,
+            level=level,
+            checksum=checksum,
+            is_chunked=self._is_chunked,
+        )
         for chunk in elements.chunks():
             blob.write(chunk)
         component = blob.finish()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..codecs import FrameEncoder, Hasher
+from ..codecs import ChunkHasher, FrameEncoder, Hasher
 from ..container import align_up
 from ..errors import ClosedError
-from ..manifest import RAW, Component
+from ..manifest import RAW, ChunkDigests, Component
 from ..manifest.dtypes import DType
 from ..stores import Sink, give_up
 from ..types import Bytes
@@ -57,6 +57,10 @@ class Output:
         give_up(self.sink, error)
 
 
+CHUNK = 1 << 20
+"""Bytes of a raw component that get a digest of their own, where such are asked for."""
+
+
 class BlobWriter:
     """Write one component; `finish` says what the manifest has to say of it.
 
@@ -69,6 +73,8 @@ class BlobWriter:
         zstd level; None stores raw bytes.
     checksum : str or None
         Digest algorithm.
+    is_chunked : bool
+        Whether raw bytes get digests of their pieces as well.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class BlobWriter:
         *,
         level: int | None,
         checksum: Checksum | None,
+        is_chunked: bool,
     ) -> None:
         output.pad_to(rules.alignment)
         self._output = output
@@ -87,6 +94,7 @@ class BlobWriter:
         self._start = output.offset
         self._encoder = None if level is None else FrameEncoder(level)
         self._hasher = None if checksum is None else Hasher(checksum)
+        self._chunks = ChunkHasher(CHUNK) if is_chunked and level is None else None
         self.decoded = 0
 
     def write(self, data: memoryview) -> None:
@@ -94,6 +102,8 @@ class BlobWriter:
         self.decoded += len(data)
         if self._hasher is not None and self._rules.digests_cover_decoded:
             self._hasher.update(data)
+        if self._chunks is not None:
+            self._chunks.update(data)
         if self._encoder is None:
             self._store(data)
             return
@@ -120,4 +130,7 @@ class BlobWriter:
             decoded_length=None if self._encoder is None else self.decoded,
             digest=None if self._hasher is None else self._hasher.text(),
             shard=self._output.shard,
+            chunk_digests=(
+                None if self._chunks is None else ChunkDigests(CHUNK, self._chunks.values())
+            ),
         )

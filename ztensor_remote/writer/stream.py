@@ -38,6 +38,9 @@ class Writer(Adders):
     dedup : bool, default False
         Store equal bytes once (tied weights), where compression and digest are the same. Costs a
         SHA-256 of everything that is added. A tensor that is streamed is always written itself.
+    chunk_digests : bool, default False
+        Also store a crc32c of each MiB of raw components, so that `open(..., verify="slices")`
+        can check slices. Published readers pass over them.
     canonical : bool, default False
         New files of version 2 only: equal tensors give equal files. Tensors must be added in the
         order of their names.
@@ -67,12 +70,13 @@ class Writer(Adders):
         checksum: Checksum | str | None = DEFAULT,
         dedup: bool = False,
         canonical: bool = False,
+        chunk_digests: bool = False,
         retries: int = 0,
     ) -> None:
         if mode not in ("w", "a"):
             raise InvalidInputError(f"mode {mode!r}: use 'w' for a new file, 'a' to add to one")
         place = locate(location, storage_options=storage_options, fs=fs)
-        options = Options(compress, checksum)
+        options = Options(compress, checksum, chunk_digests=chunk_digests)
         if mode == "a":
             _check_appendable(canonical, retries)
             self._file: Assembly = Appending(place, version, options, dedup=dedup, retries=retries)
@@ -80,9 +84,10 @@ class Writer(Adders):
         rules = rules_of(version or "1.2")
         if retries:
             raise InvalidInputError("retries= is for mode 'a': a new file replaces what is there")
-        if canonical and (version != "2" or compress or checksum not in (DEFAULT, "xxh3")):
+        is_plain = not compress and not chunk_digests and checksum in (DEFAULT, "xxh3")
+        if canonical and (version != "2" or not is_plain):
             raise InvalidInputError(
-                "canonical files are version 2, not compressed, with xxh3 digests: "
+                "canonical files are version 2, not compressed, with xxh3 digests alone: "
                 "Writer(..., version='2', canonical=True)"
             )
         sink = open_sink(place)
