@@ -86,17 +86,26 @@ class _Run:
         self._turn = threading.Lock()
         self._told = threading.Lock()
         self._failure: BaseException | None = None
+        self._next: Fetch | None = None
+        self._helpers: list[Future[None]] = []
+        self._more = 0
 
     def with_workers(self, count: int) -> None:
-        helpers = [_pool().submit(self._work) for _ in range(count - 1)]
+        self._more = count - 1
         try:
+            self._next = next(self._fetches, None)
             self._work()
-            _join(helpers)
+            self._join_helpers()
         except BaseException as error:  # an interrupt, for the rest is told by _fail
             self._fail(error)
-            _join(helpers)
+            self._join_helpers()
         if self._failure is not None:
             raise self._failure
+
+    def _join_helpers(self) -> None:
+        with self._turn:  # from now on none is added
+            self._more = 0
+        _join(self._helpers)
 
     def _work(self) -> None:
         while (fetch := self._begin()) is not None:
@@ -116,7 +125,10 @@ class _Run:
             if self._failure is not None:
                 return None
             try:
-                fetch = next(self._fetches, None)
+                fetch, self._next = self._next, next(self._fetches, None)
+                if self._next is not None and self._more:  # one that has work, not all there may be
+                    self._more -= 1
+                    self._helpers.append(_pool().submit(self._work))
                 if fetch is not None and fetch.pieces is None:
                     self._budget.borrow(fetch.length, self._control)
             except Cancelled:
