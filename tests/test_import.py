@@ -52,6 +52,17 @@ def test_import_leaves_heavy_libraries_out() -> None:
     assert LEFT_OUT & {name.partition(".")[0] for name in loaded} == set()
 
 
+def test_modules_for_frameworks_leave_the_framework_out() -> None:
+    loaded = run_fresh(
+        "import json, sys, ztensor_remote as zt\n"
+        "zt.numpy.load_file, zt.torch.load_state_dict\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
+    assert isinstance(loaded, list)
+    assert "ztensor_remote.integrations.state_dict" in loaded
+    assert LEFT_OUT & {name.partition(".")[0] for name in loaded} == set()
+
+
 def test_every_public_name_resolves() -> None:
     missing = run_fresh(
         "import json, ztensor_remote as zt\n"

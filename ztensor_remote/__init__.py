@@ -66,7 +66,7 @@ _LAZY = {
     "open": "reader",
 }
 
-_MODULES = {"torch"}
+_MODULES = {"numpy", "torch"}
 
 __all__ = [
     "AccessDeniedError",

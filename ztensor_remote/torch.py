@@ -1,13 +1,30 @@
-"""For PyTorch: fill a model from any URL, read the parts of tensor-parallel ranks."""
+"""For PyTorch: fill a model from any URL, read the parts of tensor-parallel ranks.
+
+`load_file`, `save_file`, `load`, `save`, `safe_open`, `save_model` and `load_model` are called as
+those of `safetensors.torch`, and take any URL.
+"""
 
 from __future__ import annotations
 
+from .integrations.module_files import load_model, save_model
+from .integrations.safe_open import safe_open
 from .integrations.sharding import shard, shard_index
 from .integrations.state_dict import IncompatibleKeys, load_state_dict
+from .integrations.tensor_files import load_torch as load
+from .integrations.tensor_files import load_torch_file as load_file
+from .integrations.tensor_files import save_torch as save
+from .integrations.tensor_files import save_torch_file as save_file
 
 __all__ = [
     "IncompatibleKeys",
+    "load",
+    "load_file",
+    "load_model",
     "load_state_dict",
+    "safe_open",
+    "save",
+    "save_file",
+    "save_model",
     "shard",
     "shard_index",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..reader import LazyTensor, Reader
-from ..reader.arrays import Array, import_torch, to_torch
+from ..reader.arrays import Array, import_torch, to_torch, torch_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ Batch: TypeAlias = "list[tuple[LazyTensor, Tensor]]"
 
 
 def fill(reader: Reader, targets: Mapping[str, Tensor]) -> None:
-    """Read stored tensors into tensors of their shapes and dtypes.
+    """Read stored tensors into tensors of their shapes; other dtypes are converted to.
 
     Parameters
     ----------
@@ -33,7 +33,11 @@ def fill(reader: Reader, targets: Mapping[str, Tensor]) -> None:
     if not targets:
         return
     torch = import_torch()
-    direct = {name: target for name, target in targets.items() if _has_plain_memory(target)}
+    direct = {
+        name: target
+        for name, target in targets.items()
+        if _has_plain_memory(target) and target.dtype == torch_dtype(reader[name].dtype)
+    }
     reader.read_into({name: _array_over(reader[name], direct[name]) for name in direct})
     with torch.no_grad():
         for device in {target.device for name, target in targets.items() if name not in direct}:
@@ -43,6 +47,33 @@ def fill(reader: Reader, targets: Mapping[str, Tensor]) -> None:
                 if name not in direct and target.device == device
             ]
             _Stages(reader, device).copy(staged)
+
+
+def load_onto(reader: Reader, places: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return stored tensors, each on a device, without a copy where that is the CPU.
+
+    Parameters
+    ----------
+    reader : Reader
+    places : mapping of str to torch.device
+        By name in the file.
+
+    Raises
+    ------
+    DigestError, FormatError, StoreError
+    """
+    torch = import_torch()
+    staged = {
+        name: torch.empty(reader[name].shape, dtype=torch_dtype(reader[name].dtype), device=device)
+        for name, device in places.items()
+        if device.type != "cpu" and reader[name].layout == "dense"
+    }
+    fill(reader, staged)
+    loaded = reader.load([name for name in places if name not in staged], to="torch")
+    return {
+        name: staged[name] if name in staged else loaded[name].to(device)
+        for name, device in places.items()
+    }
 
 
 def _has_plain_memory(target: Tensor) -> bool:
@@ -103,7 +134,7 @@ class _Stages:
         carved, start = {}, 0
         for stored, target in batch:
             octets = self._buffers[turn][start : start + stored.nbytes]
-            carved[stored.name] = octets.view(target.dtype).reshape(target.shape)
+            carved[stored.name] = octets.view(torch_dtype(stored.dtype)).reshape(target.shape)
             start += _aligned(stored.nbytes)
         return carved
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -10,7 +10,8 @@ from ..errors import StateDictError, UnsupportedError
 from ..reader import LazyTensor, Reader
 from ..reader.arrays import import_torch, torch_dtype
 from .opening import opened
-from .staging import fill
+from .sharing import covered_by, tied
+from .staging import fill, load_onto
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,6 +55,7 @@ def load_state_dict(
     device: Any = None,
     strict: bool = True,
     assign: bool = False,
+    cast: bool = False,
     **options: Any,
 ) -> IncompatibleKeys:
     """Fill a module from a file, without a second copy of it in memory.
@@ -80,6 +82,8 @@ def load_state_dict(
     assign : bool, default False
         Replace the parameters by new ones, of the file's dtypes, instead of filling them: for
         modules on the meta device.
+    cast : bool, default False
+        Convert elements to the parameters' dtypes, as torch does, instead of refusing others.
     **options
         Keyword arguments of `Reader`: ``storage_options=``, ``cache=``, …
 
@@ -97,15 +101,14 @@ def load_state_dict(
     import_torch()
     with opened(url, options) as reader:
         names, problems = _keys_of(reader, prefix, map)
-        state = model.state_dict(keep_vars=True)
-        fillings, keys = _matched(reader, names, state)
+        fillings, keys = _matched(reader, names, model.state_dict(keep_vars=True))
         if strict:
             problems += _listed("missing from the file", keys.missing_keys)
             problems += _listed("not in the module", keys.unexpected_keys)
         if device is not None and not assign:
             problems.append("device= needs assign=True; or move the module: model.to(device)")
         for filling in fillings:
-            problems += _misfits(filling, assign)
+            problems += _misfits(filling, assign, cast)
         if problems:
             text = "".join(f"\n- {problem}" for problem in problems)
             raise StateDictError(
@@ -147,30 +150,18 @@ def _renamed(name: str, renaming: Renaming | None) -> str | None:
 def _matched(
     reader: Reader, names: Mapping[str, str], state: Mapping[str, Any]
 ) -> tuple[list[Filling], IncompatibleKeys]:
-    fillings, missing = [], []
-    for keys in _tied(state):
+    fillings = []
+    for keys in tied(state):
         # As in torch, the last of several for the same memory is what stays.
         stored = next((key for key in reversed(keys) if key in names), None)
-        if stored is None:
-            missing += keys
-        else:
+        if stored is not None:
             fillings.append(Filling(keys, state[stored], reader[names[stored]]))
+    covered = covered_by([filling.target for filling in fillings])
+    fillings = [filling for filling in fillings if not covered(filling.target)]
+    filled = {key for filling in fillings for key in filling.keys}
+    missing = [key for key in state if key not in filled and not covered(state[key])]
     unexpected = [name for key, name in names.items() if key not in state]
     return fillings, IncompatibleKeys(missing, unexpected)
-
-
-def _tied(state: Mapping[str, Any]) -> Iterable[list[str]]:
-    """Return the keys of the same memory together."""
-    groups: dict[object, list[str]] = {}
-    for key, value in state.items():
-        groups.setdefault(_memory_of(value), []).append(key)
-    return groups.values()
-
-
-def _memory_of(value: Any) -> object:
-    if not isinstance(value, import_torch().Tensor) or value.is_meta or not value.numel():
-        return id(value)
-    return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
 
 
 # --- whether it fits ---------------------------------------------------------------------------
@@ -184,7 +175,7 @@ def _listed(what: str, names: Sequence[str]) -> list[str]:
     return [f"{what}: {shown}"]
 
 
-def _misfits(filling: Filling, assign: bool) -> Iterator[str]:
+def _misfits(filling: Filling, assign: bool, cast: bool) -> Iterator[str]:
     key, target, stored = filling.keys[0], filling.target, filling.stored
     if not isinstance(target, import_torch().Tensor):
         yield f"{key}: the module has a {type(target).__name__} there, no tensor"
@@ -204,10 +195,10 @@ def _misfits(filling: Filling, assign: bool) -> Iterator[str]:
             yield f"{key}: the file has {dtype}, which has no gradient, and the module wants one"
     elif target.is_meta:
         yield f"{key}: it is on the meta device; pass assign=True"
-    elif target.dtype != dtype:
+    elif target.dtype != dtype and not cast:
         yield (
             f"{key}: the module has {target.dtype}, the file {dtype}; convert the module first, "
-            "or pass assign=True"
+            "or pass cast=True or assign=True"
         )
 
 
@@ -217,17 +208,7 @@ def _misfits(filling: Filling, assign: bool) -> Iterator[str]:
 def _assign(model: nn.Module, reader: Reader, fillings: Sequence[Filling], device: Any) -> None:
     torch = import_torch()
     places = {f.stored.name: _place(f.target, device) for f in fillings}
-    on_cpu = [name for name, place in places.items() if place.type == "cpu"]
-    tensors = reader.load(on_cpu, to="torch")
-    elsewhere = {
-        f.stored.name: torch.empty(
-            f.stored.shape, dtype=torch_dtype(f.stored.dtype), device=places[f.stored.name]
-        )
-        for f in fillings
-        if f.stored.name not in tensors
-    }
-    fill(reader, elsewhere)
-    tensors |= elsewhere
+    tensors = load_onto(reader, places)
     state: dict[str, Tensor] = {}
     for f in fillings:
         tensor = tensors[f.stored.name]
