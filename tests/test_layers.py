@@ -24,6 +24,7 @@ LAYERS = (
     ("reader",),
     ("writer",),
     ("log",),
+    ("rewrite",),
     ("integrations",),
 )
 # The root module and the single files beside it (numpy.py, torch.py, testing.py, …) offer what the
@@ -34,7 +35,7 @@ RANKS |= {"cli": FACE + 1, "__main__": FACE + 2}
 ORDER = " <- ".join(", ".join(names) for names in LAYERS) + " <- cli"
 
 FORBIDDEN = {("stores", "manifest"), ("stores", "codecs")}
-FSSPEC_FOR_TYPING = {"reader", "writer"}
+FSSPEC_FOR_TYPING = {"reader", "writer", "rewrite"}
 CONTAINER_FORBIDS = {
     "asyncio",
     "http",

@@ -41,6 +41,17 @@ if TYPE_CHECKING:
         Verification,
         open,
     )
+    from .rewrite import (
+        Rewritten,
+        compress,
+        convert,
+        copy,
+        decompress,
+        merge,
+        remove,
+        rename,
+        split,
+    )
     from .stores import Cache, Guarantees, Identity, Limits, Stats
     from .writer import TensorPart, Writer, append
 
@@ -57,13 +68,22 @@ _LAZY = {
     "Limits": "stores",
     "Pruned": "log",
     "Reader": "reader",
+    "Rewritten": "rewrite",
     "Stats": "stores",
     "TensorMetadata": "reader",
     "TensorPart": "writer",
     "Verification": "reader",
     "Writer": "writer",
     "append": "writer",
+    "compress": "rewrite",
+    "convert": "rewrite",
+    "copy": "rewrite",
+    "decompress": "rewrite",
+    "merge": "rewrite",
     "open": "reader",
+    "remove": "rewrite",
+    "rename": "rewrite",
+    "split": "rewrite",
 }
 
 _MODULES = {"numpy", "torch"}
@@ -89,6 +109,7 @@ __all__ = [
     "ObjectChangedError",
     "Pruned",
     "Reader",
+    "Rewritten",
     "StateDictError",
     "Stats",
     "StepExistsError",
@@ -102,7 +123,15 @@ __all__ = [
     "Writer",
     "ZTensorError",
     "append",
+    "compress",
+    "convert",
+    "copy",
+    "decompress",
+    "merge",
     "open",
+    "remove",
+    "rename",
+    "split",
 ]
 
 

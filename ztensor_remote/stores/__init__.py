@@ -6,7 +6,7 @@ Nothing here knows what the bytes mean.
 from .cache import Cache, cache_at
 from .control import Control
 from .execute import Fetch, run_all
-from .folder import Entry, Folder
+from .folder import Entry, Folder, delete
 from .guarantees import Guarantees, guarantees_of
 from .landing import Landing
 from .limits import Limits
@@ -45,6 +45,7 @@ __all__ = [
     "aborting",
     "cache_at",
     "copy_out",
+    "delete",
     "discard",
     "fetch",
     "fetches_of",

@@ -109,10 +109,7 @@ class Folder:
         run_all([partial(self._delete, name) for name in names])
 
     def _delete(self, name: str) -> None:
-        location = self.location.child(name)
-        fs, path = location.resolve()
-        with suppress(NotFoundError):
-            guarded(lambda: fs.rm_file(path), url=location.url, doing="delete it")
+        delete(self.location.child(name))
 
     def make(self) -> None:
         """Make the folder, where a filesystem wants that."""
@@ -148,6 +145,18 @@ class Folder:
         finally:
             self.delete([name])
         return False
+
+
+def delete(location: Location) -> None:
+    """Delete an object; one that is gone already does not matter.
+
+    Raises
+    ------
+    StoreError
+    """
+    fs, path = location.resolve()
+    with suppress(NotFoundError):
+        guarded(lambda: fs.rm_file(path), url=location.url, doing="delete it")
 
 
 def entry_of(info: dict[str, Any]) -> Entry:

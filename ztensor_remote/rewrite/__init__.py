@@ -1,0 +1,17 @@
+"""Whole files anew: streamed from URL to URL, bytes that stay the same as they are stored."""
+
+from .convert import Rewritten, compress, convert, copy, decompress, merge
+from .names import remove, rename
+from .split import split
+
+__all__ = [
+    "Rewritten",
+    "compress",
+    "convert",
+    "copy",
+    "decompress",
+    "merge",
+    "remove",
+    "rename",
+    "split",
+]

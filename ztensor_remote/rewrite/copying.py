@@ -1,0 +1,238 @@
+"""A file made of tensors of others: bytes that stay the same are copied as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..codecs import Hasher
+from ..container import Generation
+from ..errors import located
+from ..manifest import Component
+from ..manifest.dtypes import DType
+from ..reader import Blobs, LazyTensor
+from ..reader.sparse import CSR
+from ..stores import Sink
+from ..writer.adders import Adders
+from ..writer.assembly import DEFAULT, Assembly, Options
+from ..writer.blob import BlobWriter
+from ..writer.rules import Checksum, Rules
+from .feed import Feed, StoredBlob
+from .stored import StoredElements
+
+_LEVEL = 3
+"""For what was compressed, and can't stay as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A tensor that is to be copied, and its name in the new file."""
+
+    tensor: LazyTensor
+    name: str
+
+    @property
+    def blobs(self) -> Blobs:
+        """The file that holds it."""
+        return self.tensor._blobs
+
+    @property
+    def parts(self) -> Iterable[Component]:
+        """Its components."""
+        return self.tensor._tensor.components.values()
+
+    @property
+    def offset(self) -> int:
+        """First stored byte of it, in its file or shard."""
+        return min((part.offset for part in self.parts), default=0)
+
+
+class Copying(Assembly):
+    """A file that tensors of other files are copied into.
+
+    Blobs that tensors share stay shared.
+
+    Parameters
+    ----------
+    sink : Sink
+    rules : Rules
+    options : Options
+        `compress` None leaves each component as it is; `checksum` "default" keeps each digest of
+        an algorithm that the version has, and makes its own where there is none.
+    tell : callable
+        Told the stored bytes that were read.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        rules: Rules,
+        options: Options,
+        *,
+        tell: Callable[[int], object] = lambda count: None,
+    ) -> None:
+        super().__init__(sink, rules, options)
+        self._compress = options.compress
+        self._keeps_digests = options.checksum == DEFAULT
+        self._tell = tell
+        self._copied: dict[StoredBlob, Component] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._output.offset
+
+    def copy(self, chosen: Sequence[Chosen]) -> None:
+        """Add tensors, in this order.
+
+        Raises
+        ------
+        DuplicateNameError, UnsupportedError, FormatError, DigestError, StoreError
+        """
+        feed = Feed(self._announced(chosen), tell=self._tell)
+        try:
+            for each in chosen:
+                with located(url=each.blobs.source.url, tensor=each.tensor.name):
+                    if self._is_rearranged(each.tensor):
+                        self._add_sparse(each)
+                    else:
+                        self._add(each, feed)
+        finally:
+            feed.close()
+
+    def _announced(self, chosen: Sequence[Chosen]) -> Iterator[StoredBlob]:
+        """Yield the blobs in the order in which they will be copied, each once."""
+        seen = set()
+        for each in chosen:
+            if self._is_rearranged(each.tensor):
+                continue
+            for role in self._roles(each.tensor):
+                blob = StoredBlob(each.blobs, each.tensor._tensor.components[role])
+                if blob not in seen:
+                    seen.add(blob)
+                    yield blob
+
+    def _roles(self, tensor: LazyTensor) -> list[str]:
+        parts = tensor._tensor.components
+        return sorted(parts, key=lambda role: parts[role].offset)
+
+    # --- sparse tensors, where versions differ in how they are put together -------------------
+
+    def _is_rearranged(self, tensor: LazyTensor) -> bool:
+        if tensor.layout not in ("sparse_csr", "sparse_coo"):
+            return False
+        version = tensor._blobs.manifest.version
+        is_of_2 = self.rules.generation is Generation.V2
+        return version == "0.1" or (version == "2") != is_of_2 or self.rules.version == "1.0"
+
+    def _add_sparse(self, each: Chosen) -> None:
+        tensor = each.tensor
+        adders = Adders()
+        adders._file = self
+        is_compressed = any(not part.is_raw for part in tensor._tensor.components.values())
+        compress = is_compressed if self._compress is None else None
+        sparse, attributes = tensor.sparse(), tensor._tensor.attributes
+        if isinstance(sparse, CSR):
+            adders.add_sparse_csr(
+                each.name,
+                sparse.values,
+                sparse.indices,
+                sparse.indptr,
+                sparse.shape,
+                compress=compress,
+                attributes=attributes,
+            )
+        else:
+            adders.add_sparse_coo(
+                each.name,
+                sparse.values,
+                sparse.coords,
+                sparse.shape,
+                compress=compress,
+                attributes=attributes,
+            )
+        self._tell(sum(part.length for part in tensor._tensor.components.values()))
+
+    # --- all others ---------------------------------------------------------------------------
+
+    def _add(self, each: Chosen, feed: Feed) -> None:
+        tensor, lazy = each.tensor._tensor, each.tensor.components
+        options = Options(attributes=tensor.attributes)
+        elements = {
+            role: StoredElements.of(lazy[role], each.blobs, tensor.components[role], feed)
+            for role in self._roles(each.tensor)
+        }
+        with self._alone():
+            shape = self._check_new(each.name, tensor.shape, options)
+            sizes: Mapping[str, tuple[DType, int]] = {
+                role: (each.element, each.nbytes) for role, each in elements.items()
+            }
+            self._check_storable(each.name, shape, tensor.format, sizes, options)
+            with self.failing_for_good():
+                parts = {role: self._copied_part(role, each) for role, each in elements.items()}
+                self._keep(each.name, shape, tensor.format, parts, options)
+
+    def _copied_part(self, role: str, elements: StoredElements) -> Component:
+        blob = StoredBlob(elements.blobs, elements.part)
+        if blob not in self._copied:
+            with located(component=role):
+                self._copied[blob] = self._copy(elements)
+        return self._copied[blob]
+
+    def _copy(self, elements: StoredElements) -> Component:
+        part = elements.part
+        checksum = self._checksum_for(part)
+        level = self._level_for(elements)
+        stays = level is None if part.is_raw else self._compress is None
+        has_digest = part.digest is not None and part.digest.startswith(f"{checksum}:")
+        can_tell = has_digest or checksum is None or elements.has_digest_of_stored
+        if stays and can_tell and elements.is_storable(self.rules):
+            return self._as_stored(elements, checksum, has_digest)
+        blob = BlobWriter(
+            self._output,
+            self.rules,
+            elements.element,
+            level=level,
+            checksum=checksum,
+            is_chunked=part.chunk_digests is not None,
+        )
+        elements.decode(blob.write)
+        return blob.finish()
+
+    def _as_stored(
+        self, elements: StoredElements, checksum: Checksum | None, has_digest: bool
+    ) -> Component:
+        self._output.pad_to(self.rules.alignment)
+        start = self._output.offset
+        hasher = None if checksum is None or has_digest else Hasher(checksum)
+        for piece in elements.stored():
+            if hasher is not None:
+                hasher.update(piece)
+            self._output.write(piece)
+        part = elements.part
+        made = None if hasher is None else hasher.text()
+        storage, logical = self.rules.storage(elements.element)
+        return replace(
+            part,
+            dtype=storage,
+            logical=logical,
+            offset=start,
+            decoded_length=None if part.is_raw else elements.nbytes,
+            digest=part.digest if has_digest else made,
+            shard=self._output.shard,
+        )
+
+    def _level_for(self, elements: StoredElements) -> int | None:
+        """Return the zstd level of a component that is not copied as it is stored."""
+        if elements.element.is_packed and self.rules.version != "2":
+            return None  # as `Assembly._encoding` has it
+        if self._compress is None:
+            return None if elements.part.is_raw else _LEVEL
+        return self._level
+
+    def _checksum_for(self, part: Component) -> Checksum | None:
+        if self._keeps_digests and part.digest is not None:
+            for algorithm in self.rules.checksums:
+                if part.digest.startswith(f"{algorithm}:"):
+                    return algorithm
+        return self._checksum
