@@ -34,9 +34,11 @@ from .errors import (
 if TYPE_CHECKING:
     from .log import CheckpointLog, Pruned
     from .reader import (
+        ByteRange,
         LazyComponent,
         LazyTensor,
         Reader,
+        ReadPlan,
         TensorMetadata,
         Verification,
         open,
@@ -66,7 +68,9 @@ _LAZY = {
     "LazyComponent": "reader",
     "LazyTensor": "reader",
     "Limits": "stores",
+    "ByteRange": "reader",
     "Pruned": "log",
+    "ReadPlan": "reader",
     "Reader": "reader",
     "Rewritten": "rewrite",
     "Stats": "stores",
@@ -90,6 +94,7 @@ _MODULES = {"numpy", "torch"}
 
 __all__ = [
     "AccessDeniedError",
+    "ByteRange",
     "Cache",
     "CheckpointLog",
     "ClosedError",
@@ -108,6 +113,7 @@ __all__ = [
     "NotFoundError",
     "ObjectChangedError",
     "Pruned",
+    "ReadPlan",
     "Reader",
     "Rewritten",
     "StateDictError",

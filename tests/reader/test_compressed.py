@@ -204,8 +204,8 @@ def in_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param:
         monkeypatch.setattr(decoding, "_WHOLE", 0)
         monkeypatch.setattr(decoding, "_STEP", 3000)
-        monkeypatch.setattr("ztensor_remote.reader.slicing.FRAME_SIZE", 1)
-        monkeypatch.setattr("ztensor_remote.reader.slicing._NOT_WORTH_SEEKING", 1)
+        monkeypatch.setattr("ztensor_remote.reader.loading.FRAME_SIZE", 1)
+        monkeypatch.setattr("ztensor_remote.reader.loading._NOT_WORTH_SEEKING", 1)
 
 
 @pytest.mark.usefixtures("in_pieces")

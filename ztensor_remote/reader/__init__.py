@@ -5,14 +5,17 @@ from .component import LazyComponent
 from .file import Reader, open
 from .metadata import TensorMetadata
 from .opening import Opened, open_file
+from .read_plan import ByteRange, ReadPlan
 from .tensor import LazyTensor
 from .verify import Verification
 
 __all__ = [
     "Blobs",
+    "ByteRange",
     "LazyComponent",
     "LazyTensor",
     "Opened",
+    "ReadPlan",
     "Reader",
     "TensorMetadata",
     "Verification",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from ..errors import FormatError, MissingDependencyError, UnsupportedError
+from ..errors import FormatError, InvalidInputError, MissingDependencyError, UnsupportedError
 from ..manifest.dtypes import DType
+from ..types import Framework
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -75,6 +76,17 @@ def _unpack(data: memoryview, element: DType, shape: tuple[int, ...]) -> Array:
     np.bitwise_and(stored, 15, out=halves[:, 0])
     np.right_shift(stored, 4, out=halves[:, 1])
     return halves.ravel()[:count].view(element.numpy()).reshape(shape)
+
+
+def check_framework(to: str) -> None:
+    """Refuse what arrays can't be returned as.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if to not in get_args(Framework):
+        raise InvalidInputError(f"to={to!r} is not supported; use 'numpy' or 'torch'")
 
 
 def to_torch(array: Array) -> TorchTensor:

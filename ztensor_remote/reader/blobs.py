@@ -14,12 +14,12 @@ from ..codecs import check_digest, is_checkable
 from ..errors import ClosedError, ZTensorError
 from ..manifest import Component, Manifest
 from ..manifest.validate import check_alignment
-from ..stores import Limits, Location, Runs, Source, Stats, fetch, run_all
+from ..stores import Limits, Location, Source, Stats, run_all
 from ..types import Verify
-from .loading import Loading, Progress, swap_bytes
+from .loading import Loading, Progress
 from .opening import open_shard
+from .read_plan import ReadPlan, read_plan
 from .seeking import SeekTables
-from .slicing import Slicing
 from .want import Want
 
 
@@ -141,24 +141,30 @@ class Blobs:
         wants: Sequence[Want],
         *,
         again: bool = False,
+        announce: Progress = lambda count: None,
         progress: Progress = lambda count: None,
     ) -> list[memoryview]:
-        """Return the decoded bytes of many components, little-endian.
+        """Return the decoded bytes of many components, or the wanted ones, little-endian.
 
         Parameters
         ----------
         wants : sequence of Want
         again : bool
             Compare with the digests whatever the reader was told, and was compared before.
-        progress : callable
-            Told the stored bytes that have come.
+        announce, progress : callable
+            Told the stored bytes that are to come, once, and those that have come.
 
         Raises
         ------
         UnsupportedError, LimitError, FormatError, DigestError, StoreError
         """
         verify = bool(self.verify or again)
-        return Loading(self, verify=verify, again=again, progress=progress).load(wants)
+        loading = Loading(self, verify=verify, again=again, announce=announce, progress=progress)
+        return loading.load(wants)
+
+    def plan(self, wants: Sequence[Want]) -> ReadPlan:
+        """Return what `load` would ask for."""
+        return read_plan(Loading(self, verify=False, again=False).plan(wants))
 
     def decoded(self, part: Component, length: int | None) -> memoryview:
         """Return the decoded bytes of one component, little-endian.
@@ -174,10 +180,6 @@ class Blobs:
         length = part.stated_length if length is None else length
         return self.load([Want(part, length)])[0]
 
-    def decode_into(self, part: Component, destination: memoryview) -> None:
-        """Fill `destination` with the decoded bytes, which must be as many."""
-        self.load([Want(part, len(destination), destination=destination)])
-
     def holding(self, wants: Sequence[Want], loaded: Sequence[memoryview]) -> Self:
         """Return the same blobs with some at hand, each to be taken once."""
         holder = copy(self)
@@ -185,21 +187,6 @@ class Blobs:
         for want, memory in zip(wants, loaded, strict=True):
             holder._held[want.part].append(memory)
         return holder
-
-    def fetch(self, want: Want, runs: Runs, destination: memoryview) -> None:
-        """Fill `destination` with runs of a component's decoded bytes, without the others.
-
-        Raises
-        ------
-        UnsupportedError, LimitError, FormatError, StoreError
-        """
-        part = want.part
-        if part.is_raw and not self.checks_slices_of(part):
-            moved = Runs(runs.offsets + part.offset, runs.lengths, runs.targets)
-            fetch(self.source_of(part), moved, destination, limits=self.limits)
-        else:
-            Slicing(self, want).fill(runs, destination)
-        swap_bytes(destination, part)
 
     def checks_slices_of(self, part: Component) -> bool:
         """Whether parts of a raw component are to be compared with digests, and can be."""

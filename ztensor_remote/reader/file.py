@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import TensorNotFoundError, located
+from ..errors import TensorNotFoundError
 from ..interop import Format
 from ..manifest import Foreign, Manifest, Version
-from ..stores import Cache, Identity, Limits, Location, Stats, cache_at, locate, run_all
-from ..types import Framework, StorageOptions, Verify
-from .arrays import Array
+from ..stores import Cache, Identity, Limits, Location, Stats, cache_at, locate
+from ..types import StorageOptions, Verify
 from .blobs import Blobs
-from .loading import Progress
+from .loads import Loads
 from .metadata import TensorMetadata
 from .opening import Opened, open_file
 from .show import size_text, version_text
 from .tensor import LazyTensor
-from .verify import Verification, verify_tensors
-from .want import Want
 
 if TYPE_CHECKING:
-    from fsspec.callbacks import Callback
+    pass
 
 
-class Reader(Mapping[str, LazyTensor]):
+class Reader(Loads):
     """Open a file of tensors on any filesystem, and fetch only what it says of itself.
 
     zTensor files of any version are read, and those of other formats where they are.
@@ -194,115 +191,6 @@ class Reader(Mapping[str, LazyTensor]):
         close = get_close_matches(str(name), self._manifest.tensors, n=1)
         return f"; did you mean {close[0]!r}?" if close else ""
 
-    # --- reading -----------------------------------------------------------------------------
-
-    def read_tensor(self, name: str, to: Framework = "numpy") -> Any:
-        """Return all of one tensor, as the published 1.0 package does.
-
-        Parameters
-        ----------
-        name : str
-        to : {"numpy", "torch"}
-            For sparse tensors ``"numpy"`` means SciPy's ``csr_matrix`` or ``coo_matrix``.
-
-        Raises
-        ------
-        TensorNotFoundError, InvalidInputError, UnsupportedError, DigestError, StoreError
-        """
-        return self[name]._read(to)
-
-    def load(
-        self,
-        names: Iterable[str] | None = None,
-        *,
-        prefix: str = "",
-        to: Framework = "numpy",
-        callback: Callback | None = None,
-    ) -> dict[str, Any]:
-        """Return many tensors, read side by side.
-
-        Parameters
-        ----------
-        names : iterable of str, optional
-            All by default.
-        prefix : str
-            Only names that begin with it.
-        to : {"numpy", "torch"}
-        callback : fsspec.callbacks.Callback, optional
-            Told the bytes to read (`set_size`) and those read (`relative_update`).
-
-        Returns
-        -------
-        dict
-            Name to array, tensor, or SciPy matrix, as `read_tensor` returns them.
-        """
-        chosen = [name for name in (self if names is None else names) if name.startswith(prefix)]
-        tensors = [self[name] for name in chosen]
-        tell = callback.relative_update if callback is not None else (lambda count: None)
-        if callback is not None:
-            callback.set_size(sum(map(_stored_bytes, tensors)))
-        blobs = self._load(tensors, tell)
-        tasks = [lambda lazy=lazy: lazy._with(blobs)._read(to) for lazy in tensors]
-        return dict(zip(chosen, run_all(tasks), strict=True))
-
-    def _load(self, tensors: list[LazyTensor], tell: Progress) -> Blobs:
-        """Load all that the tensors need, and return the blobs with it at hand."""
-        self._check_open()
-        wants = []
-        for tensor in tensors:
-            with tensor._located():
-                wants += tensor._wants()
-        with located(url=self.url):
-            return self._blobs.holding(wants, self._blobs.load(wants, progress=tell))
-
-    def read_into(self, arrays: Mapping[str, Array]) -> None:
-        """Read tensors into memory that the caller owns, side by side.
-
-        Parameters
-        ----------
-        arrays : mapping of str to numpy.ndarray
-            Each of its tensor's shape and dtype, C-contiguous and writable.
-
-        Raises
-        ------
-        InvalidInputError
-            An array does not fit; nothing is read then into that one.
-        """
-        self._check_open()
-        wants: dict[str, Want | None] = {}
-        for name, array in arrays.items():
-            with self[name]._located():
-                wants[name] = self[name]._want_into(array)
-        with located(url=self.url):
-            self._blobs.load([want for want in wants.values() if want is not None])
-        for name, array in arrays.items():
-            with self[name]._located():
-                self[name]._finish_into(array, wants[name])
-
-    def verify(self, names: Iterable[str] | None = None, *, deep: bool = False) -> Verification:
-        """Read tensors and check everything that can be: digests, sizes, the rules of the data.
-
-        Parameters
-        ----------
-        names : iterable of str, optional
-            All by default.
-        deep : bool
-            Also compare whole shard files with the digests in the manifest.
-
-        Returns
-        -------
-        Verification
-            How many components were compared with a digest, and how many have none.
-
-        Raises
-        ------
-        DigestError, FormatError
-            The first thing that is wrong.
-        """
-        self._check_open()
-        tensors = [self[name] for name in (self if names is None else names)]
-        return verify_tensors(tensors, self._blobs, deep=deep)
-
     def refresh(self) -> bool:
         """Look whether the file has changed, and go on with what it is now.
 
@@ -394,7 +282,3 @@ def _rebuild(
     reader = Reader.__new__(Reader)
     reader._open(location, verify, limits, pinned, format)
     return reader
-
-
-def _stored_bytes(tensor: LazyTensor) -> int:
-    return sum(part.length for part in tensor.components.values())

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..codecs import PartialDigest, check_digest
+from ..codecs import FRAME_SIZE, PartialDigest, SeekTable, check_digest
 from ..manifest import Component
 from ..manifest.dtypes import storage_width
-from ..stores import Control, Fetch, Runs, Source, copy_out, fetches_of, fill, run_all, transfer
+from ..stores import (
+    Control,
+    Fetch,
+    Offsets,
+    Request,
+    Runs,
+    Source,
+    copy_out,
+    fetches_of,
+    fill,
+    plan_for,
+    run_all,
+    transfer,
+)
+from .checking import Checking
 from .decoding import Decoding, check_decodable, comes_in_pieces
 from .memory import allocate
-from .output import Filling, Growing
+from .output import Filling, Growing, Picking
 from .want import Arrival, Want, judging, located_at
 
 if TYPE_CHECKING:
     from .blobs import Blobs
 
 Progress = Callable[[int], object]
+
+
+_NOT_WORTH_SEEKING = 64 << 10
+"""Stored bytes: to find out what could be left out costs more than it saves."""
 
 
 class Loading:
@@ -32,18 +50,28 @@ class Loading:
     blobs : Blobs
     verify, again : bool
         Whether components are compared with their digests, even if they were before.
-    progress : callable
-        Told the stored bytes that have come.
+    announce, progress : callable
+        Told the stored bytes that are to come, once, and those that have come.
     """
 
-    def __init__(self, blobs: Blobs, *, verify: bool, again: bool, progress: Progress) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        *,
+        verify: bool,
+        again: bool,
+        announce: Progress = lambda count: None,
+        progress: Progress = lambda count: None,
+    ) -> None:
         self._blobs = blobs
         self._verify = verify
         self._again = again
+        self._announce = announce
         self._progress = progress
         self._covers_decoded = blobs.manifest.digests_cover_decoded
         self._loaded: dict[Want, memoryview] = {}
-        self._outputs: dict[Want, Filling | Growing] = {}
+        self._decodings: dict[Want, Decoding | Checking] = {}
+        self._outputs: dict[Want, Filling | Growing | Picking] = {}
 
     def load(self, wants: Sequence[Want]) -> list[memoryview]:
         """Return the decoded bytes of each, little-endian.
@@ -52,19 +80,9 @@ class Loading:
         ------
         UnsupportedError, LimitError, FormatError, DigestError, StoreError
         """
-        by_source: dict[Source, list[Want]] = defaultdict(list)
-        here: list[Want] = []
-        self._blobs.open_shards(want.part for want in wants)
-        for want in wants:
-            with located_at(want):
-                check_decodable(want.part, want.length, self._blobs.limits)
-                source = self._blobs.source_of(want.part)
-            is_copied = want.part.is_raw and want.destination is not None
-            is_shown = source.view(0, 0) is not None and not is_copied
-            is_here = not want.part.length or is_shown
-            (here if is_here else by_source[source]).append(want)
-        # Framed or not, what comes in one piece brings its seek table along.
-        self._blobs.seek_tables.find([want for want in wants if comes_in_pieces(want.part)])
+        here, by_source = self._sorted(wants)
+        self._blobs.seek_tables.find([want for want in wants if _needs_table(want)])
+        self._begin(here, by_source)
         for tasks in run_all(partial(self._take, want) for want in here):
             run_all(tasks)
         by_source = {source: self._shown(source, group) for source, group in by_source.items()}
@@ -73,6 +91,44 @@ class Loading:
             transfer(fetches, by_source, limits=self._blobs.limits, progress=self._progress)
         self._loaded |= {want: output.memory for want, output in self._outputs.items()}
         return [self._loaded[want] for want in wants]
+
+    def plan(self, wants: Sequence[Want]) -> list[tuple[Source, list[Request]]]:
+        """Return the requests that `load` would make, as far as the seek tables are known."""
+        _, by_source = self._sorted(wants)
+        self._begin([], by_source)
+        limits = self._blobs.limits
+        return [
+            (source, plan_for(source, self._runs(group)[0], limits=limits))
+            for source, group in by_source.items()
+        ]
+
+    def _sorted(self, wants: Sequence[Want]) -> tuple[list[Want], dict[Source, list[Want]]]:
+        """Tell what is in memory, or mapped, from what has to be fetched."""
+        here: list[Want] = []
+        by_source: dict[Source, list[Want]] = defaultdict(list)
+        self._blobs.open_shards(want.part for want in wants)
+        for want in wants:
+            with located_at(want):
+                check_decodable(want.part, want.length, self._blobs.limits)
+                source = self._blobs.source_of(want.part)
+            is_copied = want.part.is_raw and (want.destination or want.runs) is not None
+            is_shown = source.view(0, 0) is not None and not is_copied
+            (here if is_shown or not want.part.length else by_source[source]).append(want)
+        return here, by_source
+
+    def _begin(self, here: Sequence[Want], by_source: Mapping[Source, Sequence[Want]]) -> None:
+        """Find out where the decoded bytes go, and how many stored ones are to come."""
+        total = 0
+        for at_hand, wants in ((True, here), *((False, group) for group in by_source.values())):
+            for want in wants:
+                if self._goes_straight(want):
+                    total += want.nbytes
+                    continue
+                with located_at(want):
+                    decoding = self._pieces_of(want, at_hand=at_hand)
+                self._decodings[want] = decoding
+                total += sum(stop - start for start, stop in decoding.pieces)
+        self._announce(total)
 
     # --- what is in memory, or mapped --------------------------------------------------------
 
@@ -84,9 +140,9 @@ class Loading:
                 self._use(want, stored)
                 self._progress(want.part.length)
                 return []
-            if not self._covers_decoded:
+            if not self._covers_decoded and want.runs is None:
                 self._check_digest(want.part, stored)
-            decoding = self._decoding(want, at_hand=True)
+            decoding = self._decodings[want]
         return [
             partial(self._take_piece, want, decoding, number, stored[start:stop])
             for number, (start, stop) in enumerate(decoding.pieces)
@@ -102,7 +158,9 @@ class Loading:
             stored = memory
         self._loaded[want] = stored
 
-    def _take_piece(self, want: Want, decoding: Decoding, number: int, data: memoryview) -> None:
+    def _take_piece(
+        self, want: Want, decoding: Decoding | Checking, number: int, data: memoryview
+    ) -> None:
         self._decode(want, decoding, number, data, None)
         self._progress(len(data))
 
@@ -110,7 +168,7 @@ class Loading:
 
     def _shown(self, source: Source, wants: list[Want]) -> list[Want]:
         """Load what a cache has or can have as it is stored, and return the rest."""
-        fit = [want for want in wants if want.part.is_raw]
+        fit = [want for want in wants if want.part.is_raw and want.runs is None]
         limits = self._blobs.limits
         offsets = np.array([want.part.offset for want in fit], np.int64)
         lengths = np.array([want.part.length for want in fit], np.int64)
@@ -133,25 +191,12 @@ class Loading:
 
     def _fetches(self, by_source: dict[Source, list[Want]]) -> Iterator[Fetch]:
         for source, wants in by_source.items():
-            yield from self._fetches_of(source, wants)
+            if wants:
+                yield from self._fetches_of(source, wants)
 
     def _fetches_of(self, source: Source, wants: list[Want]) -> Iterable[Fetch]:
-        """Plan raw and compressed bytes together, for they lie between each other."""
-        arrivals: list[Arrival] = []
-        pieces: list[tuple[Want, Decoding, int]] = []
-        rows: list[tuple[int, int, int]] = []
-        filled = 0
-        for want in wants:
-            part = want.part
-            if part.is_raw:
-                arrivals.append(Arrival(want, self._destination(want), self._digest(want)))
-                rows.append((part.offset, part.length, filled))
-                filled += part.length
-                continue
-            decoding = self._decoding(want)
-            for number, (start, stop) in enumerate(decoding.pieces):
-                rows.append((part.offset + start, stop - start, ~len(pieces)))
-                pieces.append((want, decoding, number))
+        runs, raw, pieces = self._runs(wants)
+        arrivals = [Arrival(want, self._destination(want), self._digest(want)) for want in raw]
 
         def landed(index: int, start: int, stop: int) -> None:
             arrival = arrivals[index]
@@ -161,9 +206,9 @@ class Loading:
                 swap_bytes(arrival.destination, arrival.want.part)
 
         def handed_over(index: int, data: memoryview, control: Control) -> None:
-            self._decode(*pieces[index], data, control)
+            want, number = pieces[index]
+            self._decode(want, self._decodings[want], number, data, control)
 
-        runs = Runs(*np.array(rows, np.int64).reshape(-1, 3).T)
         return fetches_of(
             source,
             runs,
@@ -171,23 +216,63 @@ class Loading:
             limits=self._blobs.limits,
             landed=landed,
             handed_over=handed_over,
-            in_order=any(decoding.is_ordered for _, decoding, _ in pieces),
+            in_order=any(self._decodings[want].is_ordered for want, _ in pieces),
         )
 
+    def _runs(self, wants: Sequence[Want]) -> tuple[Runs, list[Want], list[tuple[Want, int]]]:
+        """Return the stored bytes of all: raw and compressed ones lie between each other.
+
+        Raw ones go to the destinations of the wants that come second, laid one after another; the
+        others are handed over by their place among the pieces that come third.
+        """
+        raw: list[Want] = []
+        pieces: list[tuple[Want, int]] = []
+        each: list[Runs] = []
+        filled = 0
+        for want in wants:
+            if self._goes_straight(want):
+                runs = want.stored_runs
+                each.append(Runs(runs.offsets, runs.lengths, runs.targets + filled))
+                filled += want.nbytes
+                raw.append(want)
+                continue
+            starts, stops = np.array(self._decodings[want].pieces, np.int64).reshape(-1, 2).T
+            numbers = np.arange(len(starts))
+            each.append(Runs(starts + want.part.offset, stops - starts, ~(numbers + len(pieces))))
+            pieces += [(want, number) for number in numbers.tolist()]
+        return Runs.joined(each), raw, pieces
+
     def _destination(self, want: Want) -> memoryview:
-        memory = allocate(want.part.length) if want.destination is None else want.destination
+        memory = allocate(want.nbytes) if want.destination is None else want.destination
         self._loaded[want] = memory
         return memory
 
-    # --- what is compressed ------------------------------------------------------------------
+    # --- what comes in pieces ----------------------------------------------------------------
 
-    def _decoding(self, want: Want, *, at_hand: bool = False) -> Decoding:
+    def _goes_straight(self, want: Want) -> bool:
+        """Whether bytes go from the wire to where they belong: raw, and not by checked chunks."""
+        is_checked = want.runs is not None and self._blobs.checks_slices_of(want.part)
+        return want.part.is_raw and not is_checked
+
+    def _pieces_of(self, want: Want, *, at_hand: bool) -> Decoding | Checking:
+        chunks = want.part.chunk_digests
+        if want.part.is_raw and want.runs is not None and chunks is not None:
+            memory = allocate(want.nbytes) if want.destination is None else want.destination
+            output = Picking(want.part.length, want.runs, memory)
+            self._outputs[want] = output
+            return Checking(want.part, chunks, want.runs, output)
+        return self._decoding(want, at_hand=at_hand)
+
+    def _decoding(self, want: Want, *, at_hand: bool) -> Decoding:
         table = self._blobs.seek_tables.known(want.part)
         length = want.length if table is None else table.decoded_length
         check_decodable(want.part, length, self._blobs.limits)
-        output: Filling | Growing
+        output: Filling | Growing | Picking
         if length is None:
             output = Growing(self._blobs.limits.max_decoded)
+        elif want.runs is not None:
+            memory = allocate(want.nbytes) if want.destination is None else want.destination
+            output = Picking(length, want.runs, memory)
         else:
             output = Filling(length, want.destination)
         self._outputs[want] = output
@@ -197,6 +282,7 @@ class Loading:
             output,
             decoded_length=want.length,
             table=table,
+            frames=_frames(table, want.runs),
             at_hand=at_hand,
             stored=None if self._covers_decoded else digest,
             decoded=digest if self._covers_decoded else None,
@@ -205,7 +291,7 @@ class Loading:
     def _decode(
         self,
         want: Want,
-        decoding: Decoding,
+        decoding: Decoding | Checking,
         number: int,
         data: memoryview,
         control: Control | None,
@@ -218,7 +304,7 @@ class Loading:
 
     def _digest(self, want: Want) -> PartialDigest | None:
         """Return what compares the bytes of a component as they come, if there is anything to."""
-        if not self._verify:
+        if not self._verify or want.runs is not None:
             return None
         stated = self._blobs.stated_digest(want.part, again=self._again)
         length = want.length if self._covers_decoded else want.part.length
@@ -229,6 +315,21 @@ class Loading:
     def _check_digest(self, part: Component, data: memoryview) -> None:
         if self._verify:
             self._blobs.check_digest(part, data, again=self._again)
+
+
+def _frames(table: SeekTable | None, runs: Runs | None) -> Offsets | None:
+    """Return the frames that are needed; None for all there may be."""
+    if table is None or runs is None:
+        return None
+    return table.touched(runs.offsets, runs.lengths)
+
+
+def _needs_table(want: Want) -> bool:
+    """Whether the seek table is worth a request: what comes in one piece brings it along."""
+    if want.part.is_raw or want.runs is None:
+        return comes_in_pieces(want.part)
+    is_long = want.length is not None and want.length > FRAME_SIZE
+    return is_long and want.part.length > _NOT_WORTH_SEEKING
 
 
 def swap_bytes(destination: memoryview, part: Component) -> None:

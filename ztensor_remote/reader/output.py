@@ -116,7 +116,7 @@ class Picking:
         self.length = length
         self._runs = runs
         self._ends = runs.offsets + runs.lengths
-        self._memory = memory
+        self.memory = memory
         self._landing = Landing([memory])
 
     def room(self, start: int, stop: int) -> memoryview | None:
@@ -125,7 +125,7 @@ class Picking:
         if number == len(self._ends) or self._runs.offsets[number] > start:
             return None
         at = int(self._runs.targets[number] + start - self._runs.offsets[number])
-        return self._memory[at : at + stop - start]
+        return self.memory[at : at + stop - start]
 
     def take(self, start: int, data: Bytes) -> None:
         """Copy what the runs want."""

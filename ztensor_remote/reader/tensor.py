@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InvalidInputError, TensorNotFoundError, UnsupportedError, located
+from ..errors import TensorNotFoundError, UnsupportedError, located
 from ..manifest import Tensor
 from ..manifest.dtypes import DType
 from ..manifest.fields import element_count
 from ..manifest.validate import check_layout
 from ..types import Framework
-from .arrays import Array, as_array, check_shape, to_torch
+from .arrays import Array, as_array, check_framework, to_torch
 from .assembly import assemble
 from .blobs import Blobs
 from .component import LazyComponent
-from .selection import select
+from .reading import reading_some
 from .sparse import COO, CSR, dense
 from .want import Want
 
@@ -212,24 +212,8 @@ class LazyTensor:
             return self._select(key)
 
     def _select(self, key: Any) -> Any:
-        self._reader._check_open()
-        self._check_layout()
-        check_shape(self.shape)
-        part = self._value_part
-        selection = select(self.shape, part.element.bits if self.layout == "dense" else 8, key)
-        if self.layout != "dense" or selection.nbytes == part.element.nbytes(self._count):
-            return self._numpy()[key]
-        # Of what a cache has, only the part that is selected should be touched.
-        is_shown = self._blobs.is_mapped(part) and not self._blobs.checks_slices_of(part)
-        view = self._blobs.view(part, whole=False) if is_shown else None
-        # Checking or unpacking all elements would touch all of a file that may be large.
-        if view is not None and not part.element.is_packed and part.element.name != "bool":
-            return self._array(view, part.element, self.shape)[key]
-        memory = np.empty(selection.nbytes, np.uint8).data
-        self._blobs.fetch(self._wants()[0], selection.runs, memory)
-        chosen = self._array(memory, part.element, selection.shape)[selection.index]
-        # A view would keep alive what was only read over.
-        return chosen.copy() if chosen.nbytes * 2 < len(memory) else chosen
+        reading = reading_some(self, key)
+        return reading.finish(self._blobs.load(reading.wants), "numpy")
 
     @property
     def _is_view(self) -> bool:
@@ -283,10 +267,9 @@ class LazyTensor:
 
     def _read(self, to: Framework) -> Any:
         """Return all elements as the published 1.0 package does."""
+        check_framework(to)
         if to == "torch":
             return self.torch()
-        if to != "numpy":
-            raise InvalidInputError(f"to={to!r} is not supported; use 'numpy' or 'torch'")
         if self.layout in ("sparse_csr", "sparse_coo"):
             return self.sparse().scipy("matrix")
         return self.numpy()

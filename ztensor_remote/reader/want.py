@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..codecs import PartialDigest
 from ..errors import FormatError, located
 from ..manifest import Component
-from ..stores import Source, forget
+from ..stores import Runs, Source, forget
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +24,9 @@ class Want:
         Decoded bytes; None where neither shape nor manifest tell.
     destination : memoryview or None
         Where to put them; new memory otherwise.
+    runs : Runs or None
+        Which of the decoded bytes are wanted, in the order of their offsets, and where in the
+        destination each belongs; all of them otherwise. Some can't be compared with a digest.
     tensor, role : str or None
         For messages, where the caller does not add them.
     """
@@ -33,6 +36,19 @@ class Want:
     tensor: str | None = None
     role: str | None = None
     destination: memoryview | None = None
+    runs: Runs | None = None
+
+    @property
+    def stored_runs(self) -> Runs:
+        """The wanted bytes of a raw component, in its file."""
+        if self.runs is None:
+            return Runs.single(self.part.offset, self.part.length)
+        return Runs(self.runs.offsets + self.part.offset, self.runs.lengths, self.runs.targets)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the destination takes, where that is known."""
+        return self.part.length if self.runs is None else int(self.runs.lengths.sum())
 
 
 def located_at(want: Want) -> AbstractContextManager[None]:

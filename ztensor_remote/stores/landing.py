@@ -72,10 +72,21 @@ class Landing:
 
     def _note(self, request: Request, _: memoryview, control: Control) -> None:
         if self._landed is not None:
-            for _offset, length, target in _rows(request.runs):
-                if target >= 0:
-                    index, start = self._place(target)
-                    self._landed(index, start, start + length)
+            for target, length in self._spans(request.runs):
+                index, start = self._place(target)
+                self._landed(index, start, start + length)
+
+    def _spans(self, runs: Runs) -> Iterator[tuple[int, int]]:
+        """Yield where runs that have a place went, neighbours in one destination together."""
+        is_placed = runs.targets >= 0
+        targets, lengths = runs.targets[is_placed], runs.lengths[is_placed]
+        if not len(targets):
+            return
+        index = np.searchsorted(self.starts, targets, side="right")
+        is_first = (targets[1:] != targets[:-1] + lengths[:-1]) | (np.diff(index) > 0)
+        first = np.append(0, np.flatnonzero(is_first) + 1)
+        sums = np.add.reduceat(lengths, first)
+        yield from zip(targets[first].tolist(), sums.tolist(), strict=True)
 
     def _pick(self, request: Request, borrowed: memoryview, control: Control) -> None:
         self.place(request, borrowed)
@@ -100,7 +111,7 @@ class Landing:
         runs = request.runs
         length = int(runs.lengths[0])
         steps, strides = np.diff(runs.offsets), np.diff(runs.targets)
-        if len(self._destinations) != 1 or len(steps) < 1 or _is_lent(runs):
+        if len(steps) < 1 or _is_lent(runs):
             return False
         if (runs.lengths != length).any() or (steps != steps[0]).any() or steps[0] < length:
             return False
@@ -109,8 +120,10 @@ class Landing:
         begin, step, count = int(runs.offsets[0]) - request.offset, int(steps[0]), len(steps) + 1
         stored = np.frombuffer(borrowed, np.uint8)[begin:]
         rows = np.lib.stride_tricks.as_strided(stored, (count, length), (step, 1), writeable=False)
-        start = int(runs.targets[0])
-        whole = np.frombuffer(self._destinations[0], np.uint8)
+        index, start = self._place(int(runs.targets[0]))
+        whole = np.frombuffer(self._destinations[index], np.uint8)
+        if start + count * length > len(whole):
+            return False
         whole[start : start + count * length].reshape(count, length)[:] = rows
         return True
 

@@ -1,0 +1,100 @@
+"""What a tensor of a load needs, and what is made of it once it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..types import Framework
+from .arrays import check_shape, to_torch
+from .selection import Selection, select
+from .want import Want
+
+if TYPE_CHECKING:
+    from .tensor import LazyTensor
+
+Finish = Callable[[Sequence[memoryview], Framework], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One tensor, or a selection of its elements.
+
+    Attributes
+    ----------
+    wants : sequence of Want
+        What has to be loaded; nothing where the elements are mapped.
+    finish : callable
+        Makes the array of what was loaded, in that order.
+    """
+
+    wants: Sequence[Want]
+    finish: Finish
+
+
+def reading_all(tensor: LazyTensor) -> Reading:
+    """Return how to read all elements, as `read_tensor` does."""
+    wants = tensor._wants()
+
+    def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
+        return tensor._with(tensor._blobs.holding(wants, loaded))._read(to)
+
+    return Reading(wants, finish)
+
+
+def reading_some(tensor: LazyTensor, key: Any) -> Reading:
+    """Return how to read the selected elements.
+
+    Raises
+    ------
+    ClosedError, IndexError, InvalidInputError, UnsupportedError, FormatError
+    """
+    tensor._reader._check_open()
+    tensor._check_layout()
+    check_shape(tensor.shape)
+    part, blobs = tensor._value_part, tensor._blobs
+    is_dense = tensor.layout == "dense"
+    selection = select(tensor.shape, part.element.bits if is_dense else 8, key)
+    if not is_dense or selection.nbytes == part.element.nbytes(tensor._count):
+        return _reading_all_for(tensor, key)
+    # Of what a cache has, only the part that is selected should be touched.
+    view = blobs.view(part, whole=False) if blobs.is_mapped(part) else None
+    # Checking or unpacking all elements would touch all of a file that may be large.
+    is_plain = not part.element.is_packed and part.element.name != "bool"
+    if view is not None and is_plain and not blobs.checks_slices_of(part):
+        shown = tensor._array(view, part.element, tensor.shape)[key]
+        return Reading([], lambda _, to: _returned_as(to, shown))
+
+    def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
+        memory = loaded[0] if loaded else memoryview(b"")
+        return _returned_as(to, _chosen(tensor, selection, memory))
+
+    if not selection.nbytes:
+        return Reading([], finish)
+    return Reading([replace(tensor._wants()[0], runs=selection.runs)], finish)
+
+
+def _reading_all_for(tensor: LazyTensor, key: Any) -> Reading:
+    wants = tensor._wants()
+
+    def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
+        whole = tensor._with(tensor._blobs.holding(wants, loaded))._numpy()
+        return _returned_as(to, whole[key])
+
+    return Reading(wants, finish)
+
+
+def _chosen(tensor: LazyTensor, selection: Selection, memory: memoryview) -> Any:
+    fetched = tensor._array(memory, tensor._value_part.element, selection.shape)
+    chosen = fetched[selection.index]
+    # A view would keep alive what was only read over.
+    return chosen.copy() if chosen.nbytes * 2 < len(memory) else chosen
+
+
+def _returned_as(to: Framework, array: Any) -> Any:
+    if to == "numpy":
+        return array
+    return to_torch(np.array(array) if np.ndim(array) == 0 else np.ascontiguousarray(array))
