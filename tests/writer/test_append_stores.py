@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.servers.faults import Status
+from tests.servers.proxy import Request
 from tests.stores.backends import Backend, MakeBackend, StoreBackend, Through
 from tests.stores.strict_gcs import StrictGcs
 from tests.stores.test_uploads import lose_publication
@@ -157,6 +159,26 @@ def test_a_lost_answer(backend_of: MakeBackend, through: Through, name: str, ret
         proxy.clear()
         proxy.fault = lose_publication(proxy)
     assert_all(place, LARGE | {"x": np.arange(4)})
+
+
+def test_an_upload_that_somebody_aborts(backend_of: MakeBackend, through: Through) -> None:
+    store = backend_of("ministack")
+    assert isinstance(store, StoreBackend)
+    location, proxy = through(store, "object")
+    place = {"location": location.path, "storage_options": location.storage_options}
+    write(place, LARGE)
+    gone = [Status(404, b"<Error><Code>NoSuchUpload</Code></Error>")]
+
+    def lose(request: Request) -> Status | None:
+        completes = request.method == "POST" and "uploadId" in request.query
+        return gone.pop() if gone and completes else None
+
+    with zt.append(**place, retries=1) as writer:
+        writer.add_tensor("x", np.arange(4))
+        proxy.fault = lose
+    assert gone == []
+    assert_all(place, LARGE | {"x": np.arange(4)})
+    assert store.open_uploads() == []
 
 
 KILLED = """

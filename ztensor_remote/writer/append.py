@@ -14,7 +14,9 @@ from ..errors import (
     ConcurrentWriteError,
     DuplicateNameError,
     InvalidInputError,
+    NotFoundError,
     ObjectChangedError,
+    StoreError,
     TensorNotFoundError,
     UnsupportedError,
 )
@@ -155,11 +157,16 @@ class Appending(Assembly):
                 longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1))
                 time.sleep(longest * random.uniform(0.1, 1))
             try:
-                self._publish_onto(open_base(self._place), self._spool)
+                base = open_base(self._place)
+            except ObjectChangedError as error:
+                failure: StoreError = error
+                continue
+            try:
+                self._publish_onto(base, self._spool)
                 return
-            except (ConcurrentWriteError, ObjectChangedError):
-                if attempt == self._retries:
-                    raise
+            except (ConcurrentWriteError, ObjectChangedError, NotFoundError) as error:
+                failure = error  # not found: somebody aborted the upload, or removed the file
+        raise failure
 
     def _publish_onto(self, base: Base, spool: Spool) -> None:
         with closing(base.source):
