@@ -33,6 +33,15 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_objects() -> Iterator[None]:
+    """Have collections, here and in children, pass over what earlier tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def old_file(path: Path) -> Iterator[None]:
     """Check that it is there afterwards, and nothing else."""
