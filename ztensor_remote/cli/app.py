@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from .. import __version__
 from .compact import compact
+from .convert import compress, convert, decompress, merge
 from .gc import gc
 from .info import info
 from .render import print_line
 from .repair import repair
+from .tensors import cp, remove, rename, split
 
 _EXIT_CODES = (
     "Exit codes: 0 success; 1 an error of the file or the store; 2 wrong usage; 130 interrupted; "
     "141 the reader of the output went away."
 )
-_EXAMPLE = "Example: ztensor info s3://bucket/model.zt --storage-option anon=true"
+_EXAMPLES: dict[Callable[..., None], str] = {
+    info: "info s3://bucket/model.zt --storage-option anon=true",
+    convert: "convert s3://bucket/model.safetensors -o s3://bucket/model.zt -c -l 9",
+    compress: "compress s3://bucket/model.zt -o small.zt -l 19",
+    decompress: "decompress small.zt -o model.zt",
+    merge: "merge s3://bucket/a.zt s3://bucket/b.zt -o s3://bucket/both.zt",
+    split: "split model.zt 'part-{index:05}-of-{count:05}.zt' --max-size 5G",
+    cp: "cp s3://bucket/model.zt head.zt lm_head.weight",
+    remove: "remove model.zt optimizer.step -o smaller.zt",
+    rename: "rename model.zt old.weight=new.weight",
+    compact: "compact s3://bucket/model.zt",
+    gc: "gc s3://bucket/models --older-than 48",
+    repair: "repair model.zt",
+}
 
 app = typer.Typer(
     name="ztensor",
-    help="Look into zTensor files on any filesystem that fsspec knows.",
-    epilog=f"{_EXAMPLE}\n\n{_EXIT_CODES}",
+    help="Look into tensor files on any filesystem that fsspec knows, and write them anew.",
+    epilog=f"Example: ztensor {_EXAMPLES[info]}\n\n{_EXIT_CODES}",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=f"{_EXAMPLE}\n\n{_EXIT_CODES}")(info)
-app.command(epilog=_EXIT_CODES)(compact)
-app.command(epilog=_EXIT_CODES)(gc)
-app.command(epilog=_EXIT_CODES)(repair)
+for _command, _example in _EXAMPLES.items():
+    app.command(epilog=f"Example: ztensor {_example}\n\n{_EXIT_CODES}")(_command)
 
 
 def _show_version(wanted: bool) -> None:

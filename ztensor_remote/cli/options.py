@@ -10,6 +10,7 @@ import typer
 
 STORAGE_OPTION = "--storage-option"
 STORAGE_OPTIONS = "--storage-options"
+TO_STORAGE_OPTION = "--to-storage-option"
 
 StorageOption: TypeAlias = Annotated[
     list[str] | None,
@@ -29,6 +30,40 @@ StorageOptionsFile: TypeAlias = Annotated[
         f"sight of other users. {STORAGE_OPTION} goes before it.",
     ),
 ]
+ToStorageOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        TO_STORAGE_OPTION,
+        metavar="KEY=VALUE",
+        help="An option of the output's filesystem; by default those of the input, if it is of the "
+        "same kind.",
+    ),
+]
+Url: TypeAlias = Annotated[
+    str, typer.Argument(metavar="URL", help="A path, or a URL of any fsspec filesystem.")
+]
+Urls: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="URL", help="Paths, or URLs of any fsspec filesystem.")
+]
+Output: TypeAlias = Annotated[
+    str, typer.Option("--output", "-o", metavar="URL", help="The file to write.")
+]
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Take the place of a file that is there.")
+]
+DeleteOriginal: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--delete-original",
+        help="Delete what was read, once the output was read back and found whole.",
+    ),
+]
+Level: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--level", "-l", min=1, max=22, help="Of zstd: 1 is fast, 22 small; 3 if not given."
+    ),
+]
 
 
 def storage_options(pairs: list[str] | None, file: Path | None) -> dict[str, Any]:
@@ -40,6 +75,16 @@ def storage_options(pairs: list[str] | None, file: Path | None) -> dict[str, Any
         What it says never includes a value: that may be a secret.
     """
     return (_from_file(file) if file else {}) | dict(_from_pair(pair) for pair in pairs or [])
+
+
+def to_storage_options(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Return the options of the output's filesystem; None leaves them to the input's.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    return dict(_from_pair(pair, TO_STORAGE_OPTION) for pair in pairs) if pairs else None
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -54,10 +99,10 @@ def _from_file(file: Path) -> dict[str, Any]:
     return options
 
 
-def _from_pair(pair: str) -> tuple[str, Any]:
+def _from_pair(pair: str, option: str = STORAGE_OPTION) -> tuple[str, Any]:
     key, separator, value = pair.partition("=")
     if not key or not separator:
-        raise _bad("give it as KEY=VALUE", STORAGE_OPTION)
+        raise _bad("give it as KEY=VALUE", option)
     try:
         return key, json.loads(value, parse_constant=_no_constant)
     except (ValueError, RecursionError):

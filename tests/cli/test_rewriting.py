@@ -1,0 +1,196 @@
+"""Commands that write files: what they leave behind, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import ztensor_remote as zt
+from ztensor_remote.cli import main
+
+from .command import Outcome, run, run_in_terminal, without_styles
+from .files import write_model
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "model.zt")
+    return tmp_path
+
+
+@pytest.fixture
+def ztensor(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command in this process, in the folder of a model."""
+
+    def run_here(*arguments: str) -> Outcome:
+        status = main(arguments)
+        return Outcome(status, *capsys.readouterr())
+
+    return run_here
+
+
+def names(path: str) -> set[str]:
+    with zt.open(path) as reader:
+        reader.verify()
+        return set(reader)
+
+
+def encodings(path: str) -> set[str]:
+    with zt.open(path) as reader:
+        return {part.encoding for tensor in reader.values() for part in tensor.components.values()}
+
+
+ALL = {"layers.0.weight", "layers.0.bias", "embedding", "adjacency"}
+
+
+def test_the_command_lines_of_the_published_package(folder: Path) -> None:
+    for name in ("a", "b"):
+        save_file({name: np.arange(10_000.0)}, folder / f"{name}.safetensors")
+    lines = [
+        "convert a.safetensors -o a.zt",
+        "convert b.safetensors -o b.zt -f safetensors -c",
+        "merge a.zt b.zt -o merged.zt",
+        "convert --delete-original a.safetensors b.safetensors -o all.zt",
+        "compress merged.zt -o compressed.zt -l 9",
+        "decompress compressed.zt -o raw.zt",
+        "info raw.zt --json",
+    ]
+    for line in lines:
+        outcome = run(*line.split(), cwd=folder)
+        assert (outcome.status, outcome.stderr) == (0, ""), line
+    assert {tensor["name"] for tensor in outcome.json["tensors"]} == {"a", "b"}
+    assert not list(folder.glob("*.safetensors"))
+    for name in ("merged", "all", "compressed", "raw"):
+        assert names(str(folder / f"{name}.zt")) == {"a", "b"}
+    assert encodings(str(folder / "compressed.zt")) == {"zstd"}
+    assert encodings(str(folder / "raw.zt")) == {"raw"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "convert model.zt -o there.zt",
+        "compress model.zt -o there.zt",
+        "decompress model.zt -o there.zt",
+        "merge model.zt -o there.zt --delete-original",
+        "cp model.zt there.zt",
+        "remove model.zt embedding -o there.zt",
+        "rename model.zt embedding=e -o there.zt",
+        "split model.zt there.zt{index:.0} --max-size 1K",
+    ],
+)
+def test_a_file_that_is_there_is_refused(ztensor: Command, folder: Path, line: str) -> None:
+    (folder / "there.zt").write_bytes(b"precious")
+    if "split" in line:
+        line = line.replace("there.zt{index:.0}", "there{index}.zt")
+        (folder / "there1.zt").write_bytes(b"precious")
+    outcome = ztensor(*line.split())
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert "there is a file already" in outcome.stderr
+    assert (folder / "there.zt").read_bytes() == b"precious"
+    assert names("model.zt") == ALL
+    assert ztensor(*line.split(), "--overwrite").status == 0
+
+
+def test_what_is_written_is_told(ztensor: Command, folder: Path) -> None:
+    outcome = ztensor("convert", "model.zt", "-o", "new.zt", "--zt-version", "2")
+    size = (folder / "new.zt").stat().st_size
+    assert outcome.stdout.startswith("new.zt: 4 tensors, ")
+    assert f"{size:,} bytes" in outcome.stdout
+    assert zt.open("new.zt").version == "2"
+    assert ztensor("convert", "new.zt", "-o", "plain.zt", "--checksum", "none").status == 0
+    assert zt.open("plain.zt").verify().checked == 0
+
+
+def test_some_tensors(ztensor: Command) -> None:
+    assert ztensor("cp", "model.zt", "one.zt", "embedding").status == 0
+    assert names("one.zt") == {"embedding"}
+    assert ztensor("rename", "one.zt", "embedding=e").status == 0
+    assert names("one.zt") == {"e"}
+    assert ztensor("remove", "model.zt", "adjacency", "layers.0.bias").status == 0
+    assert names("model.zt") == {"embedding", "layers.0.weight"}
+    split = ztensor("split", "model.zt", "{index}-{count}.zt", "--max-size", "0.1K")
+    assert [line.partition(":")[0] for line in split.lines] == ["1-2.zt", "2-2.zt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "message"),
+    [
+        ("convert absent.zt -o new.zt", 1, "absent.zt"),
+        ("convert model.zt", 2, "--output"),
+        ("convert model.zt -o new.zt -l 23", 2, "--level"),
+        ("convert model.zt -o new.zt --zt-version 3", 1, "'3' can't be written"),
+        ("convert model.zt -o new.zt --checksum md5", 1, "'md5'"),
+        ("convert model.zt -o new.zt -f cobol", 1, "cobol"),
+        ("convert model.zt -o new.zt --to-storage-option anon", 2, "--to-storage-option"),
+        ("merge model.zt model.zt -o new.zt", 1, "rename one of them first"),
+        ("cp model.zt new.zt embeding", 1, "did you mean 'embedding'"),
+        ("remove model.zt absent", 1, "'absent'"),
+        ("rename model.zt embedding", 2, "OLD=NEW"),
+        ("rename model.zt embedding=adjacency", 1, "two tensors would have this name"),
+        ("split model.zt new.zt --max-size 100", 1, "{index}"),
+        ("split model.zt {index}.zt --max-size many", 2, "--max-size"),
+    ],
+)
+def test_failures(ztensor: Command, folder: Path, line: str, status: int, message: str) -> None:
+    before = (folder / "model.zt").read_bytes()
+    outcome = ztensor(*line.split())
+    assert (outcome.status, outcome.stdout) == (status, "")
+    assert message in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert {path.name for path in folder.iterdir()} == {"model.zt"}
+    assert (folder / "model.zt").read_bytes() == before
+
+
+def test_damage_leaves_the_original_and_no_output(ztensor: Command, folder: Path) -> None:
+    data = bytearray((folder / "model.zt").read_bytes())
+    data[64] ^= 1
+    (folder / "model.zt").write_bytes(data)
+    outcome = ztensor("convert", "model.zt", "-o", "new.zt", "--delete-original")
+    assert outcome.status == 1
+    assert "digest" in outcome.stderr
+    assert {path.name for path in folder.iterdir()} == {"model.zt"}
+
+
+def test_from_store_to_store(
+    ztensor: Command, folder: Path, moto: Any, bucket: Callable[..., str]
+) -> None:
+    name = bucket(moto)
+    (folder / "options.json").write_text(json.dumps(moto.storage_options))
+    pairs = [
+        f"{key}={json.dumps(value) if not isinstance(value, str) else value}"
+        for key, value in moto.storage_options.items()
+    ]
+    options = ["--storage-options", "options.json"]
+    to_options = [word for pair in pairs for word in ("--to-storage-option", pair)]
+    up, there = moto.uri(f"{name}/up.zt"), moto.uri(f"{name}/there.zt")
+    assert ztensor("convert", "model.zt", "-o", up, *to_options).status == 0
+    assert ztensor("compress", up, "-o", there, *options).status == 0
+    assert ztensor("convert", there, "-o", "down.zt", *options).status == 0
+    assert names("down.zt") == ALL
+
+
+def test_progress_shows_in_a_terminal_alone(folder: Path) -> None:
+    shown = without_styles(
+        run_in_terminal("convert", folder / "model.zt", "-o", folder / "new.zt", width=100)
+    )
+    assert "converting" in shown
+    assert "/s" in shown
+    assert run("convert", "model.zt", "-o", "2.zt", cwd=folder).stderr == ""
+
+
+def test_each_help_has_an_example(ztensor: Command) -> None:
+    commands = ["convert", "compress", "decompress", "merge", "split", "cp", "remove", "rename"]
+    for command in commands:
+        text = " ".join(ztensor(command, "--help").stdout.split())
+        assert f"Example: ztensor {command} " in text
+        assert "Exit codes: 0 " in text

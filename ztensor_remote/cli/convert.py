@@ -1,0 +1,154 @@
+"""``ztensor convert``, ``compress``, ``decompress`` and ``merge``: write files anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    DeleteOriginal,
+    Level,
+    Output,
+    Overwrite,
+    StorageOption,
+    StorageOptionsFile,
+    ToStorageOption,
+    Url,
+    Urls,
+    storage_options,
+    to_storage_options,
+)
+
+if TYPE_CHECKING:
+    from ..rewrite import Rewritten
+
+_PUBLISHED = {"pickle": "torch"}
+
+
+def convert(
+    urls: Urls,
+    output: Output,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="What the input is: auto, safetensors, ….")
+    ] = "auto",
+    compress: Annotated[
+        bool, typer.Option("--compress", "-c", help="Compress all tensors.")
+    ] = False,
+    level: Level = None,
+    checksum: Annotated[
+        str,
+        typer.Option(help="Digest of each tensor: crc32c, sha256, xxh3 or none. Kept by default."),
+    ] = "default",
+    version: Annotated[
+        str, typer.Option("--zt-version", help="Container to write: 1.2, 1.0 or 2.")
+    ] = "1.2",
+    delete_original: DeleteOriginal = False,
+    overwrite: Overwrite = False,
+    storage_option: StorageOption = None,
+    storage_options_file: StorageOptionsFile = None,
+    to_storage_option: ToStorageOption = None,
+) -> None:
+    """Write the tensors of one file, or of several, to a new zTensor file.
+
+    Each stays as it is stored unless it is to be compressed.
+    """
+    _write(
+        urls,
+        output,
+        "converting",
+        format=_PUBLISHED.get(format, format),
+        compress=(level or 3) if compress or level else None,
+        checksum=None if checksum == "none" else checksum,
+        version=version,
+        delete_original=delete_original,
+        overwrite=overwrite,
+        storage_options=storage_options(storage_option, storage_options_file),
+        to_storage_options=to_storage_options(to_storage_option),
+    )
+
+
+def compress(
+    url: Url,
+    output: Output,
+    level: Level = None,
+    overwrite: Overwrite = False,
+    storage_option: StorageOption = None,
+    storage_options_file: StorageOptionsFile = None,
+    to_storage_option: ToStorageOption = None,
+) -> None:
+    """Write a file anew with all tensors compressed."""
+    _write(
+        [url],
+        output,
+        "compressing",
+        compress=level or 3,
+        version=None,
+        overwrite=overwrite,
+        storage_options=storage_options(storage_option, storage_options_file),
+        to_storage_options=to_storage_options(to_storage_option),
+    )
+
+
+def decompress(
+    url: Url,
+    output: Output,
+    overwrite: Overwrite = False,
+    storage_option: StorageOption = None,
+    storage_options_file: StorageOptionsFile = None,
+    to_storage_option: ToStorageOption = None,
+) -> None:
+    """Write a file anew with no tensor compressed."""
+    _write(
+        [url],
+        output,
+        "decompressing",
+        compress=False,
+        version=None,
+        overwrite=overwrite,
+        storage_options=storage_options(storage_option, storage_options_file),
+        to_storage_options=to_storage_options(to_storage_option),
+    )
+
+
+def merge(
+    urls: Urls,
+    output: Output,
+    delete_original: DeleteOriginal = False,
+    overwrite: Overwrite = False,
+    storage_option: StorageOption = None,
+    storage_options_file: StorageOptionsFile = None,
+    to_storage_option: ToStorageOption = None,
+) -> None:
+    """Write the tensors of several files to one, each as it is stored.
+
+    No two of them may have the same name. Of attributes, the first file has the last word.
+    """
+    _write(
+        urls,
+        output,
+        "merging",
+        version=None,
+        delete_original=delete_original,
+        overwrite=overwrite,
+        storage_options=storage_options(storage_option, storage_options_file),
+        to_storage_options=to_storage_options(to_storage_option),
+    )
+
+
+def _write(urls: list[str], output: str, what: str, **options: Any) -> None:
+    from ..rewrite import convert
+    from .progress import progress
+
+    with progress(what) as callback:
+        written = convert(urls, output, callback=callback, **options)
+    tell(written)
+
+
+def tell(written: Rewritten) -> None:
+    """Say what was written."""
+    from .render import print_line
+    from .text import bytes_text, counted, printable
+
+    count = counted(written.tensors, "tensor")
+    print_line(f"{printable(written.url)}: {count}, {bytes_text(written.size)}")
