@@ -6,6 +6,8 @@ those of `safetensors.torch`, and take any URL.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .integrations.module_files import load_model, save_model
 from .integrations.safe_open import safe_open
 from .integrations.sharding import shard, shard_index
@@ -15,8 +17,13 @@ from .integrations.tensor_files import load_torch_file as load_file
 from .integrations.tensor_files import save_torch as save
 from .integrations.tensor_files import save_torch_file as save_file
 
+if TYPE_CHECKING:
+    from .integrations.dcp import StorageReader, StorageWriter
+
 __all__ = [
     "IncompatibleKeys",
+    "StorageReader",
+    "StorageWriter",
     "load",
     "load_file",
     "load_model",
@@ -28,3 +35,12 @@ __all__ = [
     "shard",
     "shard_index",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what derives from classes of torch when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .integrations import dcp
+
+    return getattr(dcp, name)
