@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..codecs import FRAME_SIZE, PartialDigest, SeekTable, check_digest
+from ..errors import ZTensorError
 from ..manifest import Component
 from ..manifest.dtypes import storage_width
 from ..stores import (
@@ -108,9 +109,11 @@ class Loading:
         by_source: dict[Source, list[Want]] = defaultdict(list)
         self._blobs.open_shards(want.part for want in wants)
         for want in wants:
-            with located_at(want):
+            try:
                 check_decodable(want.part, want.length, self._blobs.limits)
                 source = self._blobs.source_of(want.part)
+            except ZTensorError as error:
+                raise error.at(tensor=want.tensor, component=want.role) from None
             is_copied = want.part.is_raw and (want.destination or want.runs) is not None
             is_shown = source.view(0, 0) is not None and not is_copied
             (here if is_shown or not want.part.length else by_source[source]).append(want)
@@ -200,9 +203,7 @@ class Loading:
 
         def landed(index: int, start: int, stop: int) -> None:
             arrival = arrivals[index]
-            with judging(arrival.want, source):
-                is_last = arrival.landed(start, stop)
-            if is_last:
+            if arrival.landed(start, stop, source):
                 swap_bytes(arrival.destination, arrival.want.part)
 
         def handed_over(index: int, data: memoryview, control: Control) -> None:
@@ -227,12 +228,15 @@ class Loading:
         """
         raw: list[Want] = []
         pieces: list[tuple[Want, int]] = []
+        whole: list[tuple[int, int, int]] = []
         each: list[Runs] = []
         filled = 0
         for want in wants:
             if self._goes_straight(want):
-                runs = want.stored_runs
-                each.append(Runs(runs.offsets, runs.lengths, runs.targets + filled))
+                if want.runs is None:
+                    whole.append((want.part.offset, want.part.length, filled))
+                else:
+                    each.append(want.runs.moved(want.part.offset, filled))
                 filled += want.nbytes
                 raw.append(want)
                 continue
@@ -240,6 +244,7 @@ class Loading:
             numbers = np.arange(len(starts))
             each.append(Runs(starts + want.part.offset, stops - starts, ~(numbers + len(pieces))))
             pieces += [(want, number) for number in numbers.tolist()]
+        each.append(Runs(*np.array(whole, np.int64).reshape(-1, 3).T))
         return Runs.joined(each), raw, pieces
 
     def _destination(self, want: Want) -> memoryview:

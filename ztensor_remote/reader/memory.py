@@ -11,5 +11,5 @@ _ALIGNMENT = 64
 def allocate(nbytes: int) -> memoryview:
     """Return writable memory that begins on a line of the cache."""
     memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
+    start = -memory.__array_interface__["data"][0] % _ALIGNMENT
     return memory[start : start + nbytes].data

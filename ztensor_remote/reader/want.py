@@ -39,13 +39,6 @@ class Want:
     runs: Runs | None = None
 
     @property
-    def stored_runs(self) -> Runs:
-        """The wanted bytes of a raw component, in its file."""
-        if self.runs is None:
-            return Runs.single(self.part.offset, self.part.length)
-        return Runs(self.runs.offsets + self.part.offset, self.runs.lengths, self.runs.targets)
-
-    @property
     def nbytes(self) -> int:
         """Bytes that the destination takes, where that is known."""
         return self.part.length if self.runs is None else int(self.runs.lengths.sum())
@@ -86,7 +79,7 @@ class Arrival:
         self._missing = len(destination)
         self._lock = threading.Lock()
 
-    def landed(self, start: int, stop: int) -> bool:
+    def landed(self, start: int, stop: int, source: Source) -> bool:
         """Take note of a piece; return whether all are there, and are what they should be."""
         if self._digest is None:
             with self._lock:
@@ -94,6 +87,6 @@ class Arrival:
                 return not self._missing
         if not self._digest.add(start, self.destination[start:stop]):
             return False
-        with located_at(self.want):
+        with judging(self.want, source):
             self._digest.check()
         return True

@@ -19,6 +19,8 @@ from .source import Source
 
 MOST_THREADS = 128
 
+_SIDE_BY_SIDE = 16
+
 _Result = TypeVar("_Result")
 
 
@@ -167,13 +169,29 @@ class _Run:
 def run_all(tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
     """Run tasks that fetch nothing side by side and return their results in order."""
     pending = list(tasks)
-    if len(pending) <= 1:
-        return [task() for task in pending]
-    futures = [_pool().submit(task) for task in pending]
+    results: dict[int, _Result] = {}
+    numbers = iter(range(len(pending)))
+    turn = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with turn:
+                number = next(numbers, None)
+            if number is None:
+                return
+            results[number] = pending[number]()
+
+    # A future costs more than many a task.
+    helpers = [_pool().submit(work) for _ in range(min(len(pending), _SIDE_BY_SIDE) - 1)]
     try:
-        return [future.result() for future in futures]
+        work()
+        for helper in helpers:
+            helper.result()
     finally:
-        _join(futures)
+        with turn:
+            numbers = iter(())
+        _join(helpers)
+    return [results[number] for number in range(len(pending))]
 
 
 def _join(futures: Sequence[Future[_Result]]) -> None:

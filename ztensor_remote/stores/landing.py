@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -40,6 +41,7 @@ class Landing:
     ) -> None:
         sizes = [len(destination) for destination in destinations]
         self.starts: Offsets = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+        self._starts = self.starts.tolist()  # for single look-ups, which NumPy is slow at
         self._destinations = destinations
         self._landed = landed
         self._handed_over = handed_over
@@ -67,8 +69,8 @@ class Landing:
 
     def _place(self, target: int) -> tuple[int, int]:
         # Where several begin at one position, all but the last are empty.
-        index = int(np.searchsorted(self.starts, target, side="right")) - 1
-        return index, target - int(self.starts[index])
+        index = bisect_right(self._starts, target) - 1
+        return index, target - self._starts[index]
 
     def _note(self, request: Request, _: memoryview, control: Control) -> None:
         if self._landed is not None:
@@ -80,7 +82,8 @@ class Landing:
         """Yield where runs that have a place went, neighbours in one destination together."""
         is_placed = runs.targets >= 0
         targets, lengths = runs.targets[is_placed], runs.lengths[is_placed]
-        if not len(targets):
+        if len(targets) <= 1:
+            yield from zip(targets.tolist(), lengths.tolist(), strict=True)
             return
         index = np.searchsorted(self.starts, targets, side="right")
         is_first = (targets[1:] != targets[:-1] + lengths[:-1]) | (np.diff(index) > 0)

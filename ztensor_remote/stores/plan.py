@@ -46,6 +46,10 @@ class Runs:
             np.concatenate([runs.targets for runs in each]),
         )
 
+    def moved(self, by: int, targets_by: int) -> Runs:
+        """Return the runs at other offsets and targets, each so many bytes later."""
+        return Runs(self.offsets + by, self.lengths, self.targets + targets_by)
+
     def where(self, chosen: npt.NDArray[np.bool_]) -> Runs:
         """Return the chosen runs."""
         return Runs(self.offsets[chosen], self.lengths[chosen], self.targets[chosen])
