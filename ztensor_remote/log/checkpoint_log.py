@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import ClosedError, ConcurrentWriteError, NotFoundError, UnsupportedError
 from ..reader import Reader
-from ..stores import Folder, Limits, locate
+from ..stores import Folder, Limits, Location, locate
 from ..types import StorageOptions
 from ..writer import Writer
 from ..writer.assembly import Options
@@ -351,5 +351,18 @@ class CheckpointLog:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        options = {
+            "compress": self._compress,
+            "single_writer": self._single_writer,
+            "verify": self._verify,
+            "limits": self._limits,
+        }
+        return _rebuild, (self._folder.location, options)
+
     def __repr__(self) -> str:
         return f"<CheckpointLog {self.url}>"
+
+
+def _rebuild(location: Location, options: dict[str, Any]) -> CheckpointLog:
+    return CheckpointLog(location, **options)

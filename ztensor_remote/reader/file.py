@@ -237,9 +237,12 @@ class Reader(Loads):
     __hash__ = object.__hash__
 
     def __reduce__(self) -> Any:
-        blobs = self._blobs
-        state = self._location, blobs.verify, blobs.limits, self.identity, self._format
-        return _rebuild, state
+        return self._reduced(self._blobs)
+
+    def _reduced(self, blobs: Blobs) -> Any:
+        """Return how to open, elsewhere, the version that these blobs are of."""
+        identity = blobs.source.identity
+        return _rebuild, (self._location, blobs.verify, blobs.limits, identity, self._format)
 
     def __repr__(self) -> str:
         state = "closed, " if self._blobs.closed else ""

@@ -352,7 +352,9 @@ class LazyTensor:
         )
 
     def __reduce__(self) -> Any:
-        return _rebuild, (self._reader, self.name)
+        from .arrivals import handle_of
+
+        return _rebuild, (handle_of(self._reader._reduced(self._blobs)), self.name)
 
     def __repr__(self) -> str:
         from .show import dtype_text, size_text
@@ -363,5 +365,7 @@ class LazyTensor:
         )
 
 
-def _rebuild(reader: Reader, name: str) -> LazyTensor:
-    return reader[name]
+def _rebuild(handle: bytes, name: str) -> LazyTensor:
+    from .arrivals import ARRIVALS
+
+    return ARRIVALS.reader(handle)[name]
