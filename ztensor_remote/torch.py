@@ -6,6 +6,7 @@ those of `safetensors.torch`, and take any URL.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .integrations.module_files import load_model, save_model
@@ -18,10 +19,21 @@ from .integrations.tensor_files import save_torch as save
 from .integrations.tensor_files import save_torch_file as save_file
 
 if TYPE_CHECKING:
+    from .integrations.datasets import RowDataset, StepDataset
     from .integrations.dcp import StorageReader, StorageWriter
+
+# Classes that derive from those of torch: it is imported when one of them is asked for.
+_DERIVED = {
+    "RowDataset": "datasets",
+    "StepDataset": "datasets",
+    "StorageReader": "dcp",
+    "StorageWriter": "dcp",
+}
 
 __all__ = [
     "IncompatibleKeys",
+    "RowDataset",
+    "StepDataset",
     "StorageReader",
     "StorageWriter",
     "load",
@@ -38,9 +50,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what derives from classes of torch when it is asked for."""
-    if name not in __all__:
+    """Import a class that derives from one of torch."""
+    if name not in _DERIVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .integrations import dcp
-
-    return getattr(dcp, name)
+    module = import_module(f".integrations.{_DERIVED[name]}", __package__)
+    return getattr(module, name)
