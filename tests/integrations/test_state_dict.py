@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ztensor_remote as zt
-from tests.reader.models import written
+from tests.reader.models import MEMORY, written
 from tests.servers.http import HttpServer
 
 torch = pytest.importorskip("torch")
@@ -89,7 +89,10 @@ def test_what_the_file_does_not_hold_contiguously(net: Net, url: str) -> None:
     assert not model.brief.is_contiguous()
 
 
-def test_large_ones_are_staged_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [{}, {"compress": True}, {"checksum": "sha256"}], ids=str)
+def test_large_ones_are_staged_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
     monkeypatch.setattr(staging, "_STAGE", 256)
     original = nn.ParameterDict(
         {
@@ -105,8 +108,24 @@ def test_large_ones_are_staged_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -
             for name, shape in original.items()
         }
     )
-    load_state_dict(strided, stored(original.state_dict()))
+    load_state_dict(strided, stored(original.state_dict(), **options))
     assert alike(strided, original)
+
+
+def test_pieces_are_compared_with_the_digest_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(staging, "_STAGE", 256)
+    url = stored({"w": torch.ones(100, 7)})
+    data = bytearray(MEMORY.cat_file(url))
+    with zt.open(url) as reader:
+        data[reader["w"].components["data"].offset + 1500] ^= 1
+    MEMORY.pipe_file(url, bytes(data))
+    model = nn.ParameterDict({"w": torch.zeros(100, 14)[:, ::2]})
+    with pytest.raises(zt.DigestError, match="tensor 'w'"):
+        load_state_dict(model, url)
+    load_state_dict(model, url, verify=False)
+    assert int((model["w"] != 1).sum()) == 1
 
 
 class TestMeta:

@@ -38,7 +38,9 @@ class _Extent:
 def _extent_of(value: Any) -> _Extent | None:
     """Return the memory of a tensor; None if it has none."""
     torch = import_torch()
-    if not isinstance(value, torch.Tensor) or value.is_meta or value.layout != torch.strided:
+    if type(value) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+        return None  # subclasses may wrap tensors, and have no memory of their own
+    if value.is_meta or value.layout != torch.strided:
         return None
     storage = value.untyped_storage()
     if not value.numel() or not storage.data_ptr():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..reader import LazyTensor, Reader
 from ..reader.arrays import Array, import_torch, to_torch, torch_dtype
+from .pieces import pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,37 +108,57 @@ class _Stages:
             torch.empty(_STAGE, dtype=torch.uint8, pin_memory=self._is_cuda) for _ in range(2)
         ]
         self._copied = [torch.cuda.Event() for _ in range(2)] if self._is_cuda else []
+        self._turn = 0
 
     def copy(self, staged: Batch) -> None:
         """Read all of them."""
-        for turn, batch in enumerate(_batches(staged)):
-            if len(batch) == 1 and batch[0][0].nbytes > _STAGE:
-                _copy_in_pieces(*batch[0])
+        for batch in _batches(staged):
+            stored, target = batch[0]
+            if stored.nbytes <= _STAGE:
+                self._copy_batch(batch)
             else:
-                self._copy_batch(turn % 2, batch)
+                for key, piece in pieces_of(stored, _STAGE):
+                    self._copy_piece(to_torch(piece), target[key])
         if self._is_cuda:
             import_torch().cuda.current_stream(self._device).synchronize()
 
-    def _copy_batch(self, turn: int, batch: Batch) -> None:
+    def _copy_batch(self, batch: Batch) -> None:
+        with self._buffer() as buffer:
+            filled = _carved(buffer, batch)
+            self._reader.read_into(
+                {stored.name: _array_over(stored, filled[stored.name]) for stored, _ in batch}
+            )
+            for stored, target in batch:
+                target.copy_(filled[stored.name], non_blocking=self._is_cuda)
+
+    def _copy_piece(self, piece: Tensor, target: Tensor) -> None:
+        if not self._is_cuda or piece.nbytes > _STAGE:
+            target.copy_(piece)
+            return
+        with self._buffer() as buffer:
+            pinned = buffer[: piece.nbytes].view(piece.dtype).reshape(piece.shape)
+            pinned.copy_(piece)
+            target.copy_(pinned, non_blocking=True)
+
+    @contextmanager
+    def _buffer(self) -> Iterator[Tensor]:
+        """Give a buffer that no copy reads from any more."""
+        turn = self._turn = 1 - self._turn
         if self._is_cuda:
             self._copied[turn].synchronize()
-        filled = self._carved(turn, batch)
-        self._reader.read_into(
-            {stored.name: _array_over(stored, filled[stored.name]) for stored, _ in batch}
-        )
-        for stored, target in batch:
-            target.copy_(filled[stored.name], non_blocking=self._is_cuda)
+        yield self._buffers[turn]
         if self._is_cuda:
             self._copied[turn].record(import_torch().cuda.current_stream(self._device))
 
-    def _carved(self, turn: int, batch: Batch) -> dict[str, Tensor]:
-        """Return memory in one of the buffers for each tensor."""
-        carved, start = {}, 0
-        for stored, target in batch:
-            octets = self._buffers[turn][start : start + stored.nbytes]
-            carved[stored.name] = octets.view(torch_dtype(stored.dtype)).reshape(target.shape)
-            start += _aligned(stored.nbytes)
-        return carved
+
+def _carved(buffer: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Return memory in a buffer for each tensor."""
+    carved, start = {}, 0
+    for stored, target in batch:
+        octets = buffer[start : start + stored.nbytes]
+        carved[stored.name] = octets.view(torch_dtype(stored.dtype)).reshape(target.shape)
+        start += _aligned(stored.nbytes)
+    return carved
 
 
 def _batches(staged: Batch) -> Iterator[Batch]:
@@ -155,26 +177,3 @@ def _batches(staged: Batch) -> Iterator[Batch]:
 
 def _aligned(nbytes: int) -> int:
     return -(-nbytes // 64) * 64
-
-
-def _copy_in_pieces(stored: LazyTensor, target: Tensor) -> None:
-    """Read a tensor that is larger than a buffer; what is compressed comes whole."""
-    is_raw = stored.components["data"].encoding == "raw"
-    for key in _pieces(stored.shape, stored.nbytes) if is_raw else [()]:
-        target[key].copy_(to_torch(stored[key]))
-
-
-def _pieces(shape: tuple[int, ...], nbytes: int) -> Iterator[tuple[int | slice, ...]]:
-    """Cut a tensor into runs of rows that fit in a buffer each."""
-    if nbytes <= _STAGE:
-        yield ()
-        return
-    row = nbytes // shape[0]
-    if row > _STAGE:
-        for index in range(shape[0]):
-            for rest in _pieces(shape[1:], row):
-                yield (index, *rest)
-        return
-    step = _STAGE // row
-    for start in range(0, shape[0], step):
-        yield (slice(start, start + step),)

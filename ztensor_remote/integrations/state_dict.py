@@ -180,6 +180,9 @@ def _misfits(filling: Filling, assign: bool, cast: bool) -> Iterator[str]:
     if not isinstance(target, import_torch().Tensor):
         yield f"{key}: the module has a {type(target).__name__} there, no tensor"
         return
+    if hasattr(target, "device_mesh"):
+        yield f"{key}: it is a DTensor; load it by torch.distributed.checkpoint and StorageReader"
+        return
     if stored.layout != "dense":
         yield f"{key}: the file has it as {stored.format}, only dense tensors can be loaded"
         return

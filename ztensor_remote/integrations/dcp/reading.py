@@ -64,12 +64,9 @@ class StorageReader(storage.StorageReader):
 
     def _opened(self) -> Reader:
         if self._reader is None:
-            folder = locate(
-                self._url,
-                storage_options=self._options.get("storage_options"),
-                fs=self._options.get("fs"),
-            )
-            self._reader = Reader(folder.child(ROOT).path, **self._options)
+            options = dict(self._options)
+            place = {key: options.pop(key, None) for key in ("storage_options", "fs", "mmap")}
+            self._reader = Reader(locate(self._url, **place).child(ROOT), **options)
         return self._reader
 
     def _close(self) -> None:
