@@ -25,6 +25,7 @@ LAYERS = (
     ("writer",),
     ("log",),
     ("rewrite",),
+    ("examine",),
     ("integrations",),
 )
 # The root module and the single files beside it (numpy.py, torch.py, testing.py, …) offer what the

@@ -32,6 +32,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .examine import Difference, Statistics, content_id, diff, statistics
     from .log import CheckpointLog, Pruned
     from .reader import (
         ByteRange,
@@ -61,18 +62,20 @@ __version__ = "0.1.0"
 
 # Imported at first use: a cold worker should not pay for what it does not touch.
 _LAZY = {
+    "ByteRange": "reader",
     "Cache": "stores",
     "CheckpointLog": "log",
+    "Difference": "examine",
     "Guarantees": "stores",
     "Identity": "stores",
     "LazyComponent": "reader",
     "LazyTensor": "reader",
     "Limits": "stores",
-    "ByteRange": "reader",
     "Pruned": "log",
     "ReadPlan": "reader",
     "Reader": "reader",
     "Rewritten": "rewrite",
+    "Statistics": "examine",
     "Stats": "stores",
     "TensorMetadata": "reader",
     "TensorPart": "writer",
@@ -80,14 +83,17 @@ _LAZY = {
     "Writer": "writer",
     "append": "writer",
     "compress": "rewrite",
+    "content_id": "examine",
     "convert": "rewrite",
     "copy": "rewrite",
     "decompress": "rewrite",
+    "diff": "examine",
     "merge": "rewrite",
     "open": "reader",
     "remove": "rewrite",
     "rename": "rewrite",
     "split": "rewrite",
+    "statistics": "examine",
 }
 
 _MODULES = {"numpy", "torch"}
@@ -99,6 +105,7 @@ __all__ = [
     "CheckpointLog",
     "ClosedError",
     "ConcurrentWriteError",
+    "Difference",
     "DigestError",
     "DuplicateNameError",
     "FormatError",
@@ -117,6 +124,7 @@ __all__ = [
     "Reader",
     "Rewritten",
     "StateDictError",
+    "Statistics",
     "Stats",
     "StepExistsError",
     "StoreError",
@@ -130,14 +138,17 @@ __all__ = [
     "ZTensorError",
     "append",
     "compress",
+    "content_id",
     "convert",
     "copy",
     "decompress",
+    "diff",
     "merge",
     "open",
     "remove",
     "rename",
     "split",
+    "statistics",
 ]
 
 

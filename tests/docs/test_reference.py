@@ -163,7 +163,7 @@ def test_commands_and_their_options() -> None:
     stated = set(re.findall(r"`(--[\w-]+)", after))
     options = {
         name
-        for each in commands.values()
+        for each in (*commands.values(), *commands["log"].commands.values())
         for parameter in each.params
         for name in parameter.opts
         if name.startswith("--")

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from . import log
 from .compact import compact
+from .contents import content_id, diff, ls, plan, verify
 from .convert import compress, convert, decompress, merge
 from .gc import gc
 from .info import info
 from .render import print_line
 from .repair import repair
 from .tensors import cp, remove, rename, split
+from .values import cat, stats
 
 _EXIT_CODES = (
     "Exit codes: 0 success; 1 an error of the file or the store; 2 wrong usage; 130 interrupted; "
@@ -22,6 +25,13 @@ _EXIT_CODES = (
 )
 _EXAMPLES: dict[Callable[..., None], str] = {
     info: "info s3://bucket/model.zt --storage-option anon=true",
+    ls: "ls s3://bucket/model.zt 'layers.0.*'",
+    cat: "cat s3://bucket/model.zt 'weight[0:10,:3]' --json",
+    stats: "stats s3://bucket/model.zt weight",
+    plan: "plan s3://bucket/model.zt 'weight[:128]' bias",
+    verify: "verify s3://bucket/model.zt --json",
+    diff: "diff model.zt s3://bucket/model.zt --rtol 1e-3",
+    content_id: "id s3://bucket/model.zt",
     convert: "convert s3://bucket/model.safetensors -o s3://bucket/model.zt -c -l 9",
     compress: "compress s3://bucket/model.zt -o small.zt -l 19",
     decompress: "decompress small.zt -o model.zt",
@@ -42,8 +52,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command, _example in _EXAMPLES.items():
-    app.command(epilog=f"Example: ztensor {_example}\n\n{_EXIT_CODES}")(_command)
+_LOG_EXAMPLES: dict[Callable[..., None], str] = {
+    log.ls: "log ls s3://bucket/run-42 --json",
+    log.show: "log show s3://bucket/run-42 1000",
+    log.prune: "log prune s3://bucket/run-42 --keep-last 3 --keep-every 10000",
+}
+
+
+def _add(parent: typer.Typer, examples: dict[Callable[..., None], str]) -> None:
+    for command, example in examples.items():
+        epilog = f"Example: ztensor {example}\n\n{_EXIT_CODES}"
+        name = example.removeprefix("log ").split()[0]
+        parent.command(name, epilog=epilog)(command)
+
+
+_add(app, _EXAMPLES)
+_log = typer.Typer(help="Look into a checkpoint log, and thin it out.", no_args_is_help=True)
+_add(_log, _LOG_EXAMPLES)
+app.add_typer(_log, name="log", epilog=f"Example: ztensor {_LOG_EXAMPLES[log.ls]}\n\n{_EXIT_CODES}")
 
 
 def _show_version(wanted: bool) -> None:

@@ -42,6 +42,9 @@ ToStorageOption: TypeAlias = Annotated[
 Url: TypeAlias = Annotated[
     str, typer.Argument(metavar="URL", help="A path, or a URL of any fsspec filesystem.")
 ]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON with the name of its schema, and nothing else.")
+]
 Urls: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="URL", help="Paths, or URLs of any fsspec filesystem.")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .describe import FileInfo
@@ -50,6 +50,12 @@ def print_json(value: Any) -> None:
 def print_line(text: str) -> None:
     """Print a line."""
     _write(sys.stdout, f"{text}\n")
+
+
+def print_rows(rows: list[list[str]], right: Sequence[int] = ()) -> None:
+    """Print rows as aligned columns, of which those at `right` are flush right."""
+    sides = [column in right for column in range(len(rows[0]) if rows else 0)]
+    _write(sys.stdout, "".join(f"{line}\n" for line in _aligned(rows, sides)) if rows else "")
 
 
 def print_error(message: str) -> None:

@@ -1,0 +1,59 @@
+"""Tensors as a row of arrays that fit into memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..manifest import ZSTD
+from ..reader import LazyTensor
+from ..reader.arrays import Array
+
+Key = tuple[int | slice, ...]
+
+_BLOCK = 8 << 20
+
+
+class Blocks:
+    """A dense tensor, of which a part at a time is in memory.
+
+    zstd without a seek table can only be decoded as a whole, and is.
+    """
+
+    def __init__(self, tensor: LazyTensor) -> None:
+        self._tensor = tensor
+        is_whole = tensor._tensor.components["data"].encoding == ZSTD
+        self._array = tensor.numpy() if is_whole else None
+
+    def __getitem__(self, key: Key) -> Array:
+        return np.asarray((self._tensor if self._array is None else self._array)[key])
+
+
+def keys(shape: tuple[int, ...], itemsize: int) -> Iterator[Key]:
+    """Yield the keys of blocks that make up an array, in C order."""
+    if not shape or math.prod(shape) * itemsize <= _BLOCK:
+        yield ()
+        return
+    row = math.prod(shape[1:]) * itemsize
+    rows = _BLOCK // row
+    if rows:
+        for start in range(0, shape[0], rows):
+            yield (slice(start, start + rows),)
+        return
+    for index in range(shape[0]):
+        for key in keys(shape[1:], itemsize):
+            yield (index, *key)
+
+
+def blocks(tensor: LazyTensor) -> Iterator[Array]:
+    """Yield all elements of a dense tensor, in C order.
+
+    Raises
+    ------
+    UnsupportedError, FormatError, StoreError
+    """
+    parts = Blocks(tensor)
+    for key in keys(tensor.shape, tensor.dtype.itemsize):
+        yield parts[key]
