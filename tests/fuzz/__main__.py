@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from .campaign import run_cases
+from .foreign import FOREIGN
 from .mutate import make_case
 
 _PER_SEED = 1_000_000
@@ -21,10 +22,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--only", type=int, metavar="CASE", help="just the case of this number")
     parser.add_argument("--save", type=Path, metavar="PATH", help="write the file of --only there")
+    parser.add_argument("--foreign", action="store_true", help="files of other formats")
     options = parser.parse_args()
     if options.only is not None:
         return _replay(options.only, options.save)
-    first = options.seed * _PER_SEED
+    first = options.seed * _PER_SEED + (FOREIGN if options.foreign else 0)
     return _run(range(first, first + options.count), options.jobs)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+from .foreign import FOREIGN, foreign_originals, mutated
 from .manifests import Layout, splice, without_digests
 from .originals import Original, originals
 
@@ -37,6 +38,10 @@ class Case:
 def make_case(seed: int) -> Case:
     """Return the mutated file of this number."""
     rng = Random(seed)
+    if seed >= FOREIGN:
+        original = rng.choice(foreign_originals())
+        changed, how = mutated(rng, original)
+        return Case(seed, original, replace(original, data=changed), how)
     original = rng.choice(originals())
     mutate = rng.choice(_MUTATIONS)
     name = mutate.__name__.strip("_")

@@ -12,6 +12,7 @@ from ztensor_remote.reader import Blobs
 
 from .campaign import run_cases
 from .examine import examine, in_memory
+from .foreign import FOREIGN, foreign_originals
 from .mutate import Case, make_case
 from .originals import Original, originals
 
@@ -25,6 +26,19 @@ def test_mutated_files_give_the_right_data_or_an_error() -> None:
     assert not failures, "\n".join(f"{report.seed}: {report.failure}" for report in failures)
 
 
+def test_mutated_files_of_other_formats_do_too() -> None:
+    seeds = range(FOREIGN, FOREIGN + 250)
+    failures = [report for report in run_cases(seeds) if report.failure is not None]
+    assert not failures, "\n".join(f"{report.seed}: {report.failure}" for report in failures)
+
+
+@pytest.mark.slow
+def test_many_mutated_files_of_other_formats() -> None:
+    seeds = range(FOREIGN, FOREIGN + 10_000)
+    failures = [report for report in run_cases(seeds) if report.failure is not None]
+    assert not failures, "\n".join(f"{report.seed}: {report.failure}" for report in failures)
+
+
 @pytest.mark.slow
 def test_many_mutated_files() -> None:
     failures = [report for report in run_cases(range(10_000)) if report.failure is not None]
@@ -32,7 +46,7 @@ def test_many_mutated_files() -> None:
 
 
 def test_a_number_stands_for_a_file() -> None:
-    for seed in range(50):
+    for seed in (*range(50), *range(FOREIGN, FOREIGN + 50)):
         first, second = make_case(seed), make_case(seed)
         assert first.how == second.how
         assert first.mutant.data == second.mutant.data
@@ -40,7 +54,7 @@ def test_a_number_stands_for_a_file() -> None:
 
 
 def test_the_originals_are_valid() -> None:
-    for original in originals():
+    for original in (*originals(), *foreign_originals()):
         examine(unchanged(original), lambda file: file.data, limits=LIMITS)
 
 

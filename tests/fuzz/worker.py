@@ -19,6 +19,7 @@ from typing import Any
 import ztensor_remote as zt
 
 from .examine import examine, in_memory
+from .foreign import FOREIGN
 from .mutate import Case, make_case
 from .originals import Original, originals
 
@@ -66,7 +67,8 @@ def serve(channel: Connection, http: str, folder: str) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as own:
         places = _places(Path(own), f"{http}/{Path(own).name}")
         for number in range(20):  # so that what is imported and cached is not counted
-            _examined(make_case(-1 - number), places[-1 - number % 8], _LIMITS[0])
+            for seed in (-1 - number, FOREIGN + number):
+                _examined(make_case(seed), places[-1 - number % 8], _LIMITS[0])
         used = _status("VmSize")
         resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESS_SPACE, resource.RLIM_INFINITY))
         channel.send(None)  # ready

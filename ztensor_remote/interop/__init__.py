@@ -1,6 +1,7 @@
 """Files of other formats: each parser turns a source into a manifest, and does nothing else."""
 
 from .detect import FORMATS, Format, find_parser, first_end
+from .ggml import dequantize, is_blocks
 from .peek import Peek
 
-__all__ = ["FORMATS", "Format", "Peek", "find_parser", "first_end"]
+__all__ = ["FORMATS", "Format", "Peek", "dequantize", "find_parser", "first_end", "is_blocks"]

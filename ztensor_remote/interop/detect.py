@@ -11,10 +11,10 @@ from ..container import MAGIC_0_1, MAGIC_1, MAGIC_2
 from ..errors import InvalidInputError
 from ..manifest import Manifest
 from ..stores import End
+from . import gguf, safetensors
 from .peek import Peek
-from .safetensors import MOST
 
-Format: TypeAlias = Literal["auto", "ztensor", "safetensors"]
+Format: TypeAlias = Literal["auto", "ztensor", "safetensors", "gguf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Parser: TypeAlias = Callable[[Peek], Manifest]
@@ -23,8 +23,8 @@ Parser: TypeAlias = Callable[[Peek], Manifest]
 It reads nothing else, and raises FormatError, UnsupportedError or LimitError for what it can't use.
 """
 
-_SUFFIXES: dict[str, Format] = {".safetensors": "safetensors"}
-_HEAD_FIRST = frozenset(("safetensors",))
+_SUFFIXES: dict[str, Format] = {".safetensors": "safetensors", ".gguf": "gguf"}
+_HEAD_FIRST = frozenset(("safetensors", "gguf"))
 _NATIVE = frozenset((MAGIC_0_1, MAGIC_1, MAGIC_2))
 
 
@@ -71,7 +71,9 @@ def _of_content(peek: Peek) -> Format | None:
     head = bytes(peek.read(0, 8))
     if head in _NATIVE:
         return "ztensor"
+    if head.startswith(gguf.MAGIC):
+        return "gguf"
     length = int.from_bytes(head, "little")
-    if length <= min(MOST, peek.size - 8) and bytes(peek.read(8, 1)) == b"{":
+    if length <= min(safetensors.MOST, peek.size - 8) and bytes(peek.read(8, 1)) == b"{":
         return "safetensors"
     return "ztensor" if is_native else None

@@ -65,8 +65,19 @@ class Peek:
                 have = len(near)
                 break
         self.source.read_into(offset + have, memory[have:])
-        self._pieces.append((offset, memory))
+        self._pieces = [
+            each
+            for each in self._pieces
+            if not offset <= each[0] <= each[0] + len(each[1]) <= offset + length
+        ] + [(offset, memory)]
         return memory
+
+    def head(self) -> memoryview:
+        """Return the first bytes, as many as are at hand."""
+        whole = self.source.view(0, self.size) if self.size else None
+        if whole is not None:
+            return whole
+        return next((piece for start, piece in self._pieces if not start), memoryview(b""))
 
     def tail(self, window: int) -> memoryview:
         """Return the last `window` bytes, or all."""

@@ -22,6 +22,7 @@ from .arrays import Array, as_array, check_framework, to_torch
 from .assembly import assemble
 from .blobs import Blobs
 from .component import LazyComponent
+from .quantized import dequantized, no_array
 from .reading import reading_some
 from .sparse import COO, CSR, dense
 from .want import Want
@@ -143,10 +144,7 @@ class LazyTensor:
             return self._dense()
         if self.layout in ("sparse_csr", "sparse_coo"):
             return dense(self._sparse(), limit=self._blobs.limits.max_decoded)
-        raise UnsupportedError(
-            f"layout {self.format!r} has no single array; read its components: "
-            + ", ".join(f".components[{role!r}]" for role in self._tensor.components)
-        )
+        raise no_array(self._tensor)
 
     def _wants(self) -> list[Want]:
         """Return what has to be loaded for `numpy`, or `sparse`."""
@@ -333,6 +331,24 @@ class LazyTensor:
             raise UnsupportedError(f"layout {self.format!r} is not sparse; use .numpy()")
         self._check_layout()
         return assemble(self, self._blobs)
+
+    def dequantize(self) -> Array:
+        """Return the elements that the blocks of a GGUF file stand for.
+
+        Returns
+        -------
+        numpy.ndarray of float32, of `shape`
+
+        Raises
+        ------
+        UnsupportedError
+            It is not of blocks, or of a type that is only stored.
+        LimitError
+            It would take more than ``Limits.max_decoded``.
+        """
+        with self._located():
+            self._reader._check_open()
+            return dequantized(self)
 
     # --- the object itself ------------------------------------------------------------------
 

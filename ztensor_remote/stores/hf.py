@@ -38,9 +38,18 @@ class HFSource(RemoteSource):
     def open_tail(self, window: int) -> memoryview:
         """Fetch the last `window` bytes (or all), and pin the commit they came from."""
         tail = super().open_tail(window)
+        self._pin_commit()
+        return tail
+
+    def open_head(self, window: int) -> memoryview:
+        """Fetch the first `window` bytes (or all), and pin the commit they came from."""
+        head = super().open_head(window)
+        self._pin_commit()
+        return head
+
+    def _pin_commit(self) -> None:
         # Commits come and go without a change to this file: they are no part of its identity.
         self._commit, self.identity = self.identity.version, replace(self.identity, version=None)
-        return tail
 
     def sign(self, pin: Identity | None) -> Target:
         """Return the hub's URL of the file, and the token for it."""

@@ -1,0 +1,152 @@
+"""Files of other formats, and how they are mutated."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import gguf
+import numpy as np
+import safetensors.numpy
+
+from .manifests import NUMBERS
+from .originals import Original
+
+FOREIGN = 1 << 40
+"""Cases whose number is at least this are of other formats."""
+
+_EVIL = (0, 1, 0x7F, 0xFF, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 40, (1 << 62) - 1)
+_HEADER = 700
+"""Bytes at either end of a file in which most of what matters lies."""
+
+
+@cache
+def foreign_originals() -> tuple[Original, ...]:
+    """Return all of them, in an order that does not change."""
+    return (*_safetensors(), *_gguf())
+
+
+def _safetensors() -> Iterator[Original]:
+    arrays = {
+        "a": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "b": np.arange(5, dtype=np.int64),
+        "mask": np.array([True, False]),
+        "nothing": np.zeros((0, 2), np.int8),
+    }
+    yield Original("safetensors/plain", safetensors.numpy.save(arrays, {"k": "v", "l": "w"}))
+    yield Original("safetensors/one", safetensors.numpy.save({"scalar": np.array(1.5)}))
+
+
+def _gguf() -> Iterator[Original]:
+    for order in (gguf.GGUFEndian.LITTLE, gguf.GGUFEndian.BIG):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "m.gguf"
+            writer = gguf.GGUFWriter(path, "llama", endianess=order)
+            writer.add_uint32("n", 7)
+            writer.add_array("tokens", ["a", "bb", "ccc"])
+            writer.add_array("nested", [[1, 2], [3, 4]])
+            writer.add_tensor("f", np.arange(12, dtype=np.float32).reshape(3, 4))
+            writer.add_tensor("h", np.arange(8, dtype=np.float16))
+            blocks = np.arange(2 * 18, dtype=np.uint8).reshape(1, 36)
+            writer.add_tensor("q", blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+            writer.close()
+            yield Original(f"gguf/{order.name.lower()}", path.read_bytes())
+
+
+# --- what is done to them -------------------------------------------------------------------------
+
+
+def mutated(rng: Random, original: Original) -> tuple[bytes, str]:
+    """Return the bytes of a mutated file, and how it was made."""
+    mutations: list[Callable[[Random, bytes], tuple[bytes, str]]] = [
+        *(_flipped, _number, _number, _truncated, _extended, _cut_out, _crossed)
+    ]
+    if original.name.startswith("safetensors"):
+        mutations += [_bent_json] * 5
+    mutate = rng.choice(mutations)
+    data, how = mutate(rng, original.data)
+    return data, f"{mutate.__name__.strip('_')}: {how}"
+
+
+def _place(rng: Random, data: bytes) -> int:
+    size = len(data)
+    region = rng.randrange(4)
+    if region < 2:
+        return rng.randrange(min(size, _HEADER))
+    return size - 1 - rng.randrange(min(size, _HEADER)) if region == 2 else rng.randrange(size)
+
+
+def _flipped(rng: Random, data: bytes) -> tuple[bytes, str]:
+    changed = bytearray(data)
+    places = [_place(rng, data) for _ in range(rng.choice((1, 1, 1, 2, 5, 20)))]
+    for at in places:
+        changed[at] ^= 1 << rng.randrange(8)
+    return bytes(changed), f"bits at {places}"
+
+
+def _number(rng: Random, data: bytes) -> tuple[bytes, str]:
+    width = rng.choice((1, 2, 4, 8))
+    value = rng.choice(_EVIL) & (1 << 8 * width) - 1
+    at = min(_place(rng, data), len(data) - width)
+    changed = bytearray(data)
+    changed[at : at + width] = value.to_bytes(width, rng.choice(("little", "little", "big")))
+    return bytes(changed), f"{value} in {width} bytes at {at}"
+
+
+def _truncated(rng: Random, data: bytes) -> tuple[bytes, str]:
+    at = _place(rng, data)
+    return data[:at], f"to {at}"
+
+
+def _extended(rng: Random, data: bytes) -> tuple[bytes, str]:
+    count = rng.choice((1, 8, 64, 4096))
+    more = rng.choice((bytes(count), rng.randbytes(count), data[-count:], data))
+    return (data + more, "behind") if rng.random() < 0.7 else (more + data, "before")
+
+
+def _cut_out(rng: Random, data: bytes) -> tuple[bytes, str]:
+    start, length = _place(rng, data), rng.choice((1, 4, 8, 32, 100))
+    if rng.random() < 0.5:
+        return data[:start] + data[start + length :], f"{length} at {start}"
+    return data[:start] + data[start : start + length] * 2 + data[start + length :], "doubled"
+
+
+def _crossed(rng: Random, data: bytes) -> tuple[bytes, str]:
+    other = rng.choice(foreign_originals())
+    at = _place(rng, data)
+    return data[:at] + other.data[at:], f"from {at} on {other.name}"
+
+
+def _bent_json(rng: Random, data: bytes) -> tuple[bytes, str]:
+    """Change values in the header of a safetensors file, and keep its length right."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        name = rng.choice(sorted(header))
+        entry = header[name] if isinstance(header[name], dict) else {}
+        kind = rng.randrange(4)
+        if kind == 0 and entry:
+            entry[rng.choice(sorted(entry))] = _value(rng)
+        elif kind == 1 and "shape" in entry:
+            entry["shape"] = [_value(rng) for _ in range(rng.choice((0, 1, 2, 70)))]
+        elif kind == 2 and "data_offsets" in entry:
+            entry["data_offsets"] = [_value(rng), rng.choice((_value(rng), 24, 48, 64))]
+        else:
+            header[rng.choice(("x", "\ud800", "__metadata__", name))] = _value(rng)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :], "in the header"
+
+
+def _value(rng: Random) -> Any:
+    small = [number for number in NUMBERS if abs(number) < 1 << 1000]
+    others = (None, True, "F32", "F4", "U8", "", [], {}, [[]], 1.5, float("nan"), "\udc00")
+    return rng.choice(small) if rng.random() < 0.6 else rng.choice(others)
