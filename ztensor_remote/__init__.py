@@ -96,7 +96,7 @@ _LAZY = {
     "statistics": "examine",
 }
 
-_MODULES = {"numpy", "torch"}
+_MODULES = {"dask", "numpy", "torch"}
 
 __all__ = [
     "AccessDeniedError",
