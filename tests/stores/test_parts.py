@@ -25,6 +25,7 @@ class Recorder(PartedSink):
     def __init__(self) -> None:
         super().__init__("test://object")
         self.sent: dict[int, bytes] = {}
+        self.places: set[int] = set()
         self.failing: dict[int, Exception] = {}
         self.calls: list[str] = []
         self.object: bytes | None = None
@@ -36,7 +37,7 @@ class Recorder(PartedSink):
     def begin(self) -> None:
         self.calls.append("begin")
 
-    def send_part(self, number: int, data: bytes) -> str:
+    def send_part(self, number: int, data: memoryview) -> str:
         with self._lock:
             self.busy += 1
             self.busiest = max(self.busy, self.busiest)
@@ -45,7 +46,8 @@ class Recorder(PartedSink):
             self.busy -= 1
         if number in self.failing:
             raise self.failing[number]
-        self.sent[number] = data
+        self.places.add(id(data.obj))
+        self.sent[number] = bytes(data)  # the memory is used again
         return str(number)
 
     def publish(self, parts: list[str]) -> None:
@@ -54,9 +56,9 @@ class Recorder(PartedSink):
             raise self.failure
         self.object = b"".join(self.sent[int(part)] for part in parts)
 
-    def put_whole(self, data: bytes) -> None:
+    def put_whole(self, data: memoryview) -> None:
         self.calls.append("put")
-        self.object = data
+        self.object = bytes(data)
 
     def is_published(self) -> bool:
         return self.object is not None
@@ -80,6 +82,14 @@ def test_parts_keep_their_order(sink: Recorder) -> None:
     assert [len(sink.sent[number]) for number in sorted(sink.sent)] == [PART] * 25 + [6]
     assert 1 < sink.busiest <= parts.IN_FLIGHT
     assert sink.calls == ["begin", "publish"]
+
+
+def test_memory_of_parts_is_used_again(sink: Recorder) -> None:
+    for _ in range(100):
+        sink.write(bytes(PART))
+    sink.commit()
+    assert len(sink.sent) == 100
+    assert len(sink.places) <= parts.IN_FLIGHT + 1
 
 
 @pytest.mark.parametrize(("size", "calls"), [(0, ["put"]), (PART - 1, ["put"])])

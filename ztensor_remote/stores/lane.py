@@ -27,9 +27,12 @@ _CHUNK = 1 << 20
 _MOST_HOPS = 5
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _REDIRECTED_FOR = 300.0
+REFUSALS = frozenset((301, 302, 303, 307, 308, 400, 401, 403, 405, 406, 501))
+"""Answers to a plain request where the filesystem's client may fare better."""
+
 _LONGEST_REFUSAL = 16 << 10
 _CODE = re.compile(rb"<Code>(\w+)</Code>")
-_AGENT = "ztensor_remote"
+AGENT = "ztensor_remote"
 _OURS = frozenset(("range", "accept-encoding", "if-match"))
 
 
@@ -135,7 +138,7 @@ class HTTPLane:
                 _pass_over(connection, response)
                 return _moved(target, location, response)
             if response.status not in (200, 206):
-                raise _refusal(connection, response)
+                raise refusal(connection, response)
             scatter = receive(_answer(target, response, waited))
 
             def before_each() -> None:
@@ -156,7 +159,7 @@ def _headers(target: Target, range_header: str, pin: Identity | None) -> dict[st
     given = {name: text for name, text in target.headers.items() if name.lower() not in _OURS}
     headers = {"Range": range_header, "Accept-Encoding": "identity", **given}
     if not any(name.lower() == "user-agent" for name in given):
-        headers["User-Agent"] = _AGENT
+        headers["User-Agent"] = AGENT
     if target.conditional and pin and pin.etag and not pin.etag.startswith("W/"):
         headers["If-Match"] = pin.etag
     if target.proxy is not None and target.origin.scheme == "http":
@@ -239,7 +242,7 @@ def _receive(response: HTTPResponse, scatter: Scatter, before_each: Callable[[],
         return False
 
 
-def _refusal(connection: HTTPConnection, response: HTTPResponse) -> Exception:
+def refusal(connection: HTTPConnection, response: HTTPResponse) -> Exception:
     """Return what the server refused, in words that hold nothing of the request."""
     status, reason = response.status, response.reason
     found = _CODE.search(_pass_over(connection, response))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -41,6 +42,28 @@ def part_size(number: int) -> int:
     return PART_SIZE << 2 * ((number - 1) // _PARTS_OF_ONE_SIZE)
 
 
+class PartMemory:
+    """Memory that parts wait in until they are sent, used again for later ones.
+
+    Copying into memory that is there costs a fifth of what copying into fresh memory does.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    def take(self, size: int) -> memoryview:
+        """Return memory of this size; pages that nothing is written to take no room."""
+        while self._free:
+            memory = self._free.pop()
+            if len(memory) == size:  # those of the smaller parts before are dropped
+                return memory
+        return memoryview(mmap.mmap(-1, size))
+
+    def give_back(self, memory: memoryview) -> None:
+        """Take back what nobody reads any more."""
+        self._free.append(memory)
+
+
 class PartedSink(ABC):
     """A sink that sends full parts in the background and the rest at commit.
 
@@ -65,7 +88,9 @@ class PartedSink(ABC):
         self.commit_id = secrets.token_hex(16)
         self.size = 0
         """Bytes taken so far, those copied inside the store among them."""
-        self._buffer = bytearray()
+        self._memory = PartMemory()
+        self._part: memoryview | None = None
+        self._filled = 0
         self._sent: list[Future[str]] = []
         self._under_way: set[Future[str]] = set()
         self._pool: ThreadPoolExecutor | None = None
@@ -82,15 +107,18 @@ class PartedSink(ABC):
         """Open the upload."""
 
     @abstractmethod
-    def send_part(self, number: int, data: bytes) -> str:
-        """Send one part and return what publishing it needs (its ETag, its block id)."""
+    def send_part(self, number: int, data: memoryview) -> str:
+        """Send one part and return what publishing it needs (its ETag, its block id).
+
+        Its memory is used for another part once this returns.
+        """
 
     @abstractmethod
     def publish(self, parts: list[str]) -> None:
         """Make the object of these parts appear."""
 
     @abstractmethod
-    def put_whole(self, data: bytes) -> None:
+    def put_whole(self, data: memoryview) -> None:
         """Make a small object appear by one request."""
 
     @abstractmethod
@@ -106,12 +134,19 @@ class PartedSink(ABC):
         rest = memoryview(data).cast("B")
         self.size += len(rest)
         while rest:
-            size = self.size_of_part(len(self._sent) + 1)
-            room = size - len(self._buffer)
-            self._buffer += rest[:room]
-            rest = rest[room:]
-            if len(self._buffer) == size:
+            if self._part is None:
+                self._part = self._memory.take(self.size_of_part(len(self._sent) + 1))
+            room = self._part[self._filled :][: len(rest)]
+            room[:] = rest[: len(room)]
+            rest = rest[len(room) :]
+            self._filled += len(room)
+            if self._filled == len(self._part):
                 self._send()
+
+    @property
+    def buffered(self) -> memoryview:
+        """The bytes that wait for their part to be full."""
+        return memoryview(b"") if self._part is None else self._part[: self._filled]
 
     def size_of_part(self, number: int) -> int:
         """Return the bytes of a part (from 1) that is not the last."""
@@ -136,8 +171,8 @@ class PartedSink(ABC):
         number = len(self._sent) + 1
         self._begin()
         self._wait_for_room()
-        data, self._buffer = bytes(self._buffer), bytearray()
-        part = self._submit(self._send_retried, number, data)
+        part = self._submit(self._send_retried, number, self.buffered, self._part)
+        self._part, self._filled = None, 0
         self._sent.append(part)
         self._under_way.add(part)
 
@@ -158,8 +193,11 @@ class PartedSink(ABC):
             self._pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-upload")
         return self._pool.submit(task, *args)
 
-    def _send_retried(self, number: int, data: bytes) -> str:
-        return self._run(lambda: self.send_part(number, data), doing=f"upload part {number}")
+    def _send_retried(self, number: int, data: memoryview, memory: memoryview | None) -> str:
+        sent = self._run(lambda: self.send_part(number, data), doing=f"upload part {number}")
+        if memory is not None:
+            self._memory.give_back(memory)
+        return sent
 
     def _run(self, operation: Callable[[], _Result], *, doing: str) -> _Result:
         """Run an operation as `retried` does, until the upload is given up."""
@@ -186,14 +224,13 @@ class PartedSink(ABC):
     def commit(self) -> None:
         """Send the rest and publish."""
         if self._begun:
-            if self._buffer:
+            if self._filled:
                 self._send()
             parts = [part.result() for part in self._sent]
             self._settle(lambda: self.publish(parts), doing="publish it")
             self._begun = False
         else:
-            data = bytes(self._buffer)
-            self._settle(lambda: self.put_whole(data), doing="upload it")
+            self._settle(lambda: self.put_whole(self.buffered), doing="upload it")
         self._stop()
 
     def _settle(self, request: Callable[[], object], *, doing: str) -> None:
@@ -253,7 +290,7 @@ class PartedSink(ABC):
             self._begun = False
 
     def _stop(self) -> None:
-        self._buffer = bytearray()
+        self._part, self._filled, self._memory = None, 0, PartMemory()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

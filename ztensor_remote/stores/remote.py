@@ -12,15 +12,13 @@ from .answer import IGNORES_RANGES, Answer, RangeNotSatisfiable, Receive
 from .control import Control
 from .event_loop import run
 from .failures import Transient, retried, scrub, status_of
-from .lane import HTTPLane, HTTPStatusError
+from .lane import REFUSALS, HTTPLane, HTTPStatusError
 from .limits import Limits
 from .link import link_to
 from .location import Location
 from .scatter import Scatter
 from .source import Identity, Stats
 from .target import NoTarget, Target
-
-_REFUSALS = frozenset((301, 302, 303, 307, 308, 400, 401, 403, 405, 406, 501))
 
 
 class RemoteSource(ABC):
@@ -173,7 +171,7 @@ class RemoteSource(ABC):
             except NoTarget as error:
                 self._leave_lane(str(error))
             except HTTPStatusError as error:
-                if error.status not in _REFUSALS:
+                if error.status not in REFUSALS:
                     raise
                 if not lane.renew(begun):
                     reason = f"the server refused a plain request ({scrub(str(error))})"

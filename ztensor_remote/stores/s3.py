@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -58,29 +59,11 @@ class S3Source(RemoteSource):
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
         """
-        return run(self._fs, self._sign)
-
-    async def _sign(self) -> Target:
-        await self._fs.set_session()
-        client = await self._fs.get_s3(self._bucket)
         named = {"Bucket": self._bucket, "Key": self._key}
         if self._version:
             named["VersionId"] = self._version
-        fs = self._fs
-        sent = fs._get_s3_method_kwargs(client.get_object, fs.req_kw, **named)
-        extra = sent.keys() - named.keys()
-        if extra:  # they are headers, which would have to be signed as well
-            raise NoTarget(f"s3fs adds {', '.join(sorted(extra))} to its requests")
-        url = await _signed(client, named)
-        session = client._endpoint.http_session
-        _check_session(session)
-        return Target(
-            url,
-            tls=_tls(session) if url.startswith("https:") else None,
-            proxy=plain_proxy(session._proxy_config.proxy_url_for(url)),
-            expires=time.monotonic() + VALID / 2,
-            version_header=VERSION_HEADER,
-        )
+        target = run(self._fs, target_of, self._fs, "get_object", named)
+        return replace(target, version_header=VERSION_HEADER)
 
     def get(
         self, range_header: str, receive: Receive, *, pin: Identity | None, control: Control
@@ -119,30 +102,69 @@ class S3Source(RemoteSource):
                 scatter.write(chunk)
 
 
-async def _signed(client: Any, named: dict[str, str]) -> str:
-    """Return a URL that says all; a signature that covers headers would want them sent too."""
+async def target_of(
+    fs: Any, method: str, named: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> Target:
+    """Sign a URL with the credentials and the endpoint of a filesystem.
+
+    Parameters
+    ----------
+    method : str
+        Of the client, as ``get_object``.
+    named : dict
+        Its arguments.
+    headers : mapping, optional
+        What some of them are sent as, in lower case; the others are in the URL.
+
+    Raises
+    ------
+    NoTarget
+    """
+    await fs.set_session()
+    client = await fs.get_s3(named["Bucket"])
+    sent = fs._get_s3_method_kwargs(getattr(client, method), fs.req_kw, **named)
+    extra = sent.keys() - named.keys()
+    if extra:  # they are headers, which would have to be signed as well
+        raise NoTarget(f"s3fs adds {', '.join(sorted(extra))} to its requests")
+    headers = headers or {}
+    url = await _signed(client, method, named, headers.keys())
+    session = client._endpoint.http_session
+    _check_session(session)
+    return Target(
+        url,
+        headers,
+        tls=_tls(session) if url.startswith("https:") else None,
+        proxy=plain_proxy(session._proxy_config.proxy_url_for(url)),
+        expires=time.monotonic() + VALID / 2,
+    )
+
+
+async def _signed(client: Any, method: str, named: dict[str, Any], headers: Set[str]) -> str:
+    """Return a URL that says all but these headers; others that are signed it alone could send."""
     from botocore.exceptions import BotoCoreError
 
     try:
-        with _signing_v4(client):
-            url = str(await client.generate_presigned_url("get_object", named, ExpiresIn=VALID))
+        with _signing_v4(client, method):
+            url = str(await client.generate_presigned_url(method, named, ExpiresIn=VALID))
     except BotoCoreError as error:
         raise NoTarget(f"s3fs's client can't sign URLs: {type(error).__name__}") from None
     query = dict(parse_qsl(urlsplit(url).query))
-    if query.get(_SIGNED_HEADERS, "host") != "host":
-        raise NoTarget(f"s3fs's client signs {query[_SIGNED_HEADERS]}, which it alone can send")
+    signed = query.get(_SIGNED_HEADERS, "host").split(";")
+    if set(signed) - {"host", *headers}:
+        raise NoTarget(f"s3fs's client signs {';'.join(signed)}, which it alone can send")
     return url
 
 
 @contextmanager
-def _signing_v4(client: Any) -> Iterator[None]:
+def _signing_v4(client: Any, method: str) -> Iterator[None]:
     """Have URLs signed with version 4: botocore still prefers version 2, which stores refuse."""
-    event = "choose-signer.s3.GetObject"
-    client.meta.events.register_first(event, _choose_v4, unique_id=_CHOICE)
+    event = f"choose-signer.s3.{client.meta.method_to_api_mapping[method]}"
+    once = {"unique_id": _CHOICE, "unique_id_uses_count": True}  # others may sign meanwhile
+    client.meta.events.register_first(event, _choose_v4, **once)
     try:
         yield
     finally:
-        client.meta.events.unregister(event, _choose_v4, unique_id=_CHOICE)
+        client.meta.events.unregister(event, _choose_v4, **once)
 
 
 def _choose_v4(signature_version: Any, **_: Any) -> str | None:

@@ -92,19 +92,19 @@ class AzureSink(PartedSink):
     def begin(self) -> None:
         """Do nothing: blocks can be staged at any time."""
 
-    def send_part(self, number: int, data: bytes) -> str:
+    def send_part(self, number: int, data: memoryview) -> str:
         """Stage one block. All ids of a blob must have one length."""
         block = f"{self._writer}-{number:06d}"
         run(self._fs, self._stage, block, data)
         return block
 
-    async def _stage(self, block: str, data: bytes) -> None:
+    async def _stage(self, block: str, data: memoryview) -> None:
         async with blob_client(self._fs, self._path) as client:
             await client.stage_block(
                 block, io.BytesIO(data), length=len(data), **request_options(self._fs)
             )
 
-    def put_whole(self, data: bytes) -> None:
+    def put_whole(self, data: memoryview) -> None:
         """Write a small blob as one block, so that it can be continued later."""
         self.publish([self.send_part(1, data)] if data else [])
 

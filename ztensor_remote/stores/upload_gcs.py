@@ -130,10 +130,10 @@ class GCSSink(PartedSink):
             await check_status(answer)
             return str(answer.headers["Location"])
 
-    def send_part(self, number: int, data: bytes) -> str:
+    def send_part(self, number: int, data: memoryview) -> str:
         """Send a full part; keep the last one back, for its length must finish the upload."""
         if len(data) < part_size(number):
-            self._last = data
+            self._last = bytes(data)
         else:
             self._store(data, total=None)
             self._stored += len(data)
@@ -145,7 +145,7 @@ class GCSSink(PartedSink):
         self._store(self._last, total=self._stored + len(self._last))
         self._join()
 
-    def _store(self, data: bytes, *, total: int | None) -> None:
+    def _store(self, data: bytes | memoryview, *, total: int | None) -> None:
         """Send the bytes that follow those stored; finish where there is a total.
 
         Any failure may be answered by sending the same bytes again: GCS ignores bytes at offsets
@@ -179,7 +179,7 @@ class GCSSink(PartedSink):
             self._check_size(await answer.json(), total)
             return None
 
-    def put_whole(self, data: bytes) -> None:
+    def put_whole(self, data: memoryview) -> None:
         """Send the object in one request."""
         self._check_unchanged()
         run(self._fs, self._put_whole, data, self._resource)
@@ -237,7 +237,7 @@ class GCSSink(PartedSink):
         async with exchange(self._fs, "DELETE", self._url_of(name), headers={}) as answer:
             await check_status(answer)
 
-    async def _put_whole(self, data: bytes, resource: dict[str, Any]) -> None:
+    async def _put_whole(self, data: memoryview, resource: dict[str, Any]) -> None:
         boundary = secrets.token_hex(16)
         separator = f"\r\n--{boundary}\r\nContent-Type: "
         body = io.BytesIO()

@@ -6,17 +6,19 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import UnsupportedError
+from ..errors import StoreError, UnsupportedError
 from .copies import plan_copy
 from .event_loop import run
 from .failures import is_unclear, status_of
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
 from .s3 import call_s3
+from .s3_parts import S3Parts
 from .source import Source
 from .strays import Strays
 
@@ -30,6 +32,9 @@ _KEPT = ("CacheControl", "ContentDisposition", "ContentLanguage", "ContentType")
 _without_copies: set[str] = set()
 """Stores that can't copy parts."""
 
+_without_checksums: set[str] = set()
+"""Stores that refuse uploads with a CRC-32C of each part."""
+
 
 class S3Sink(PartedSink):
     """A multipart upload that is completed at the end, or a single PUT for a small object.
@@ -41,6 +46,8 @@ class S3Sink(PartedSink):
     create : bool
         Publishing fails where there is an object already.
     """
+
+    in_flight = 6
 
     def __init__(
         self,
@@ -58,18 +65,28 @@ class S3Sink(PartedSink):
         self._server = location.server
         self._etag = base.identity.etag if base else None
         self._upload: str | None = None
+        self._parts: S3Parts | None = None
+        self._checksums: dict[int, str] = {}
         bucket, key, _ = fs.split_path(path)
         self._object = {"Bucket": bucket, "Key": key}
         self._copiers: ThreadPoolExecutor | None = None
 
     @cached_property
-    def _host(self) -> str:
-        return urlsplit(run(self._fs, self._endpoint)).hostname or ""
+    def _client(self) -> Any:
+        return run(self._fs, self._find_client)
 
-    async def _endpoint(self) -> str:
+    async def _find_client(self) -> Any:
         await self._fs.set_session()
-        client = await self._fs.get_s3(self._object["Bucket"])
-        return str(client.meta.endpoint_url)
+        return await self._fs.get_s3(self._object["Bucket"])
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(str(self._client.meta.endpoint_url)).hostname or ""
+
+    @property
+    def fallback(self) -> str | None:
+        """Why parts are sent through s3fs's client instead of plain requests, if they are."""
+        return self._parts.fallback if self._parts else None
 
     def is_known_strict(self) -> bool:
         """Whether it is Amazon's own; other servers often ignore conditions."""
@@ -101,9 +118,9 @@ class S3Sink(PartedSink):
         if self._server in _without_copies:
             self.send_again(start, stop)
             return
-        plan = plan_copy(start, stop, buffered=len(self._buffer), equal=self._equal)
+        plan = plan_copy(start, stop, buffered=len(self.buffered), equal=self._equal)
         self.send_again(start, plan.first)
-        if plan.copies and self._buffer:
+        if plan.copies and self.buffered:
             self._send()
         for first, last in plan.copies:
             self._copy(first, last)
@@ -130,10 +147,13 @@ class S3Sink(PartedSink):
             CopySourceRange=f"bytes={start}-{stop - 1}",
             **{f"CopySource{key}": value for key, value in self._condition.items()},
         )
-        etag = answer.get("CopyPartResult", {}).get("ETag")
+        copied = answer.get("CopyPartResult", {})
+        etag = copied.get("ETag")
         if etag is None:  # rclone takes it for another request
             _without_copies.add(self._server)
             raise UnsupportedError("the store can't copy parts inside", url=self.url)
+        if "ChecksumCRC32C" in copied:
+            self._checksums[number] = copied["ChecksumCRC32C"]
         return str(etag)
 
     def _stop(self) -> None:
@@ -161,32 +181,77 @@ class S3Sink(PartedSink):
         """Open a multipart upload that carries our commit id."""
         self._strays = Strays(self._object["Bucket"], self._object["Key"])
         try:
-            answer = self._call("create_multipart_upload", **self._about)
+            answer, checked = self._create()
         except Exception as error:
             if is_unclear(error):
                 self._strays.abort(self._call_plain)
             raise
         self._strays.opened(answer)
         self._upload = answer["UploadId"]
+        self._parts = S3Parts(
+            self._fs,
+            {**self._object, "UploadId": answer["UploadId"]},
+            timeout=self._client.meta.config.read_timeout,
+            checked=checked,
+        )
 
-    def send_part(self, number: int, data: bytes) -> str:
+    def _create(self) -> tuple[dict[str, Any], bool]:
+        """Open the upload, and return whether each part is to have a checksum."""
+        # Since 2025 clients send some everywhere; this is how they are told that a store has none.
+        calculated = getattr(self._client.meta.config, "request_checksum_calculation", None)
+        refused = False
+        if calculated != "when_required" and self._server not in _without_checksums:
+            try:
+                answer = self._call(
+                    "create_multipart_upload", ChecksumAlgorithm="CRC32C", **self._about
+                )
+            except Exception as error:
+                if status_of(error) not in (400, 501):
+                    raise
+                refused = True
+            else:
+                return answer, True
+        answer = self._call("create_multipart_upload", **self._about)
+        if refused:
+            _without_checksums.add(self._server)
+        return answer, False
+
+    def send_part(self, number: int, data: memoryview) -> str:
         """Send one part."""
-        answer = self._call("upload_part", UploadId=self._upload, PartNumber=number, Body=data)
-        return str(answer["ETag"])
+        assert self._parts is not None
+        part = self._parts.send(number, data)
+        if "ChecksumCRC32C" in part:
+            self._checksums[number] = part["ChecksumCRC32C"]
+        return str(part["ETag"])
 
     def publish(self, parts: list[str]) -> None:
         """Complete the upload."""
-        listed = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(parts, 1)]
+        listed = [self._listed(number, etag) for number, etag in enumerate(parts, 1)]
         self._publish(
             "complete_multipart_upload",
             UploadId=self._upload,
             MultipartUpload={"Parts": listed},
         )
         self._strays.abort(self._call_plain, ours=self._upload)
+        self._check_size()
 
-    def put_whole(self, data: bytes) -> None:
+    def _listed(self, number: int, etag: str) -> dict[str, Any]:
+        part = {"PartNumber": number, "ETag": etag}
+        checksum = self._checksums.get(number)
+        return part if checksum is None else {**part, "ChecksumCRC32C": checksum}
+
+    def _check_size(self) -> None:
+        """Look at what is there, where we may."""
+        answer: dict[str, Any] = {}
+        with suppress(Exception):
+            answer = self._call("head_object")
+        if self._is_ours(answer) and answer["ContentLength"] != self.size:
+            published = answer["ContentLength"]
+            raise StoreError(f"sent {self.size} bytes, the store published {published}")
+
+    def put_whole(self, data: memoryview) -> None:
         """Send the object in one PUT."""
-        self._publish("put_object", Body=data, **self._about)
+        self._publish("put_object", Body=bytes(data), **self._about)
 
     def _publish(self, method: str, **kwargs: Any) -> None:
         if self._etag and not self.trusted and self._before().get("ETag") != self._etag:
@@ -202,8 +267,10 @@ class S3Sink(PartedSink):
     def is_published(self) -> bool:
         """Look for our commit id in the object's metadata, and at its size."""
         answer = self._call("head_object")
-        ours = answer.get("Metadata", {}).get(COMMIT) == self.commit_id
-        return bool(ours and answer["ContentLength"] == self.size)
+        return self._is_ours(answer) and bool(answer["ContentLength"] == self.size)
+
+    def _is_ours(self, answer: dict[str, Any]) -> bool:
+        return bool(answer.get("Metadata", {}).get(COMMIT) == self.commit_id)
 
     def discard(self) -> None:
         """Abort the multipart upload, so that its parts cost nothing."""

@@ -100,6 +100,11 @@ class Assembly:
                 self._output.write(rules.generation.magic)
         watch(self)
 
+    @property
+    def fallback(self) -> str | None:
+        """Why parts are not sent by plain requests, where the sink has such."""
+        return getattr(self._output.sink, "fallback", None)
+
     # --- adding ------------------------------------------------------------------------------
 
     def add(

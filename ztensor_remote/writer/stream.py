@@ -117,6 +117,11 @@ class Writer(Adders):
         return Guarantees(True, False, "a new file replaces what is there")
 
     @property
+    def fallback(self) -> str | None:
+        """Why the filesystem's own client sends parts instead of plain requests, if it does."""
+        return self._file.fallback
+
+    @property
     def attributes(self) -> MutableMapping[str, Any]:
         """Attributes of the file as a whole; set them until it is finalized."""
         return self._file.attributes
