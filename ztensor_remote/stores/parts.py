@@ -45,7 +45,7 @@ def part_size(number: int) -> int:
 class PartMemory:
     """Memory that parts wait in until they are sent, used again for later ones.
 
-    Copying into memory that is there costs a fifth of what copying into fresh memory does.
+    Fresh memory would have to be cleared by the kernel for each part.
     """
 
     def __init__(self) -> None:
