@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,10 @@ from tests.servers.moto import moto_server
 from tests.servers.proxy import Proxy
 from tests.servers.rclone import rclone_server
 from tests.servers.s3 import S3Endpoint
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some of them send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 E = TypeVar("E", bound=Endpoint)
 
