@@ -78,7 +78,7 @@ class TestFindings:
         case = self.damaged()
         assert examine(case, in_memory, limits=LIMITS) == "opened: some read"
         monkeypatch.setattr(Blobs, "check_digest", lambda *_, **__: None)
-        monkeypatch.setattr("ztensor_remote.reader.want.compare_digests", lambda *_: None)
+        monkeypatch.setattr("ztensor_remote.codecs.digest.compare_digests", lambda *_: None)
         with pytest.raises(AssertionError, match="'float32' has wrong data"):
             examine(case, in_memory, limits=LIMITS)
 

@@ -30,7 +30,7 @@ WALL_SECONDS = 20.0
 """For what waits and does nothing."""
 
 EXTRA_MEMORY = 256 << 20
-_ADDRESS_SPACE = 3 << 30
+_ADDRESS_SPACE = 16 << 30
 """Beyond what the process has: what is never touched costs nothing, but has an end too."""
 
 _LIMITS = (zt.Limits(connections=4), zt.Limits(connections=4, max_decoded=32 << 20))
