@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..codecs import Hasher
 from ..errors import FormatError, InvalidInputError, NotFoundError
 from ..manifest import Shard, Tensor
 from ..reader import open
 from ..stores import Folder, Location, Sink, open_sink
-from ..types import Bytes
 from ..writer import Writer
 from ..writer.assembly import Assembly, Options
 from ..writer.rules import check_written_name, rules_of
+from ..writer.shard import ShardSink
 
 _LONGEST_STEM = 190
 """Characters of a root's name: those of its shards have 40 more, and at most 255."""
@@ -106,26 +105,6 @@ class Pieces:
     arrays: Iterable[Any]
 
 
-class _Hashing:
-    """A sink that knows size and digest of what went through."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._hasher = Hasher("xxh3")
-        self.url = sink.url
-        self.size = 0
-        self.commit, self.abort = sink.commit, sink.abort
-
-    def write(self, data: Bytes) -> None:
-        self._hasher.update(data)
-        self.size += len(data)
-        self._sink.write(data)
-
-    @property
-    def shard(self) -> Shard:
-        return Shard(self.size, self._hasher.text())
-
-
 def write_shard(job: Job, tensors: Iterable[Pieces]) -> Written:
     """Write some of the tensors, under a name that no other attempt has.
 
@@ -135,7 +114,7 @@ def write_shard(job: Job, tensors: Iterable[Pieces]) -> Written:
         Nothing appeared.
     """
     name = f"{job.run}-{secrets.token_hex(8)}"
-    sink = _Hashing(open_sink(job.place.sibling(job.file_of(name)), create=True))
+    sink = ShardSink(open_sink(job.place.sibling(job.file_of(name)), create=True))
     options = replace(job.options, attributes=None)
     file = Assembly(sink, rules_of("2"), options)
     with Writer._of(file) as writer:
@@ -143,7 +122,7 @@ def write_shard(job: Job, tensors: Iterable[Pieces]) -> Written:
             with writer.stream_tensor(each.name, each.shape, each.dtype) as part:
                 for piece in each.arrays:
                     part.write(piece)
-    return Written(name, sink.shard, {key: _in_shard(t, name) for key, t in file.tensors.items()})
+    return Written(name, sink.shard(), {key: _in_shard(t, name) for key, t in file.tensors.items()})
 
 
 def _in_shard(tensor: Tensor, shard: str) -> Tensor:

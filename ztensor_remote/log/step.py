@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..codecs import Hasher
-from ..container import Footer, Generation, build_footer
+from ..container import Generation
 from ..errors import ClosedError, ConcurrentWriteError, StepExistsError
 from ..manifest import Component, Manifest, Shard
-from ..stores import Folder, Sink, open_sink
+from ..stores import Folder, open_sink
 from ..types import Bytes
 from ..writer.assembly import Assembly, Options
 from ..writer.blob import Output
 from ..writer.elements import Elements
 from ..writer.rules import Checksum, rules_of
+from ..writer.shard import DATA_SHARD_FOOTER, ShardSink
 from .names import data_name, new_shard, root_name
 
 ALIGNMENT = 4096
@@ -35,37 +36,32 @@ class DataFile:
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder = folder
         self._name = name
-        self._sink: Sink | None = None
-        self._hasher = Hasher("xxh3")
+        self._sink: ShardSink | None = None
         self._is_stored = self._is_given_up = False
         self.url = folder.location.child(name).url
-        self.size = 0
 
     def write(self, data: Bytes) -> None:
         """Append bytes."""
         if self._is_given_up:
             raise ClosedError("the step was given up", url=self.url)
         if self._sink is None:
-            self._sink = open_sink(self._folder.location.child(self._name), create=True)
-            self._write(self._sink, Generation.V2.magic)
-        self._write(self._sink, data)
-
-    def _write(self, sink: Sink, data: Bytes) -> None:
-        sink.write(data)
-        self._hasher.update(data)
-        self.size += len(data)
+            location = self._folder.location.child(self._name)
+            self._sink = ShardSink(open_sink(location, create=True))
+            self._sink.write(Generation.V2.magic)
+        self._sink.write(data)
 
     def commit(self) -> None:
         """Write the footer of a data shard, and store the file; none if nothing was written."""
         if self._sink is not None:
-            self._write(self._sink, build_footer(Footer(Generation.V2, 0, 0)))
+            self._sink.write(DATA_SHARD_FOOTER)
             self._sink.commit()
             self._is_stored = True
 
     @property
     def shard(self) -> Shard:
         """What roots say of the file, once it is stored."""
-        return Shard(self.size, self._hasher.text(), self._name)
+        assert self._sink is not None
+        return self._sink.shard(self._name)
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -205,8 +201,8 @@ def _stored_once(manifest: Manifest) -> dict[tuple[str, int], Component]:
         for part in tensor.components.values()
         if part.shard is not None
         and part.stated_length is not None
-        and (part.digest or "").startswith("xxh3:")
         and part.digest is not None
+        and part.digest.startswith("xxh3:")
     }
 
 

@@ -6,13 +6,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from ...codecs import Hasher
-from ...container import Footer, Generation, build_footer
 from ...manifest import Shard, Tensor
-from ...stores import Location, Sink, open_sink
-from ...types import Bytes
+from ...stores import Location, open_sink
 from ...writer.assembly import Assembly, Options
 from ...writer.rules import rules_of
+from ...writer.shard import DATA_SHARD_FOOTER, ShardSink
 
 ROOT = "checkpoint.zt"
 _ALIGNMENT = 4096
@@ -34,28 +32,6 @@ def is_file_of_rank(name: str) -> bool:
     return name.startswith("rank-") and name.endswith(".zt")
 
 
-class _DigestedSink:
-    """A sink that digests all that it is given."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._hasher = Hasher("xxh3")
-        self.url = sink.url
-        self.size = 0
-        self.commit, self.abort = sink.commit, sink.abort
-
-    def write(self, data: Bytes) -> None:
-        """Append bytes."""
-        self._sink.write(data)
-        self._hasher.update(data)
-        self.size += len(data)
-
-    @property
-    def digest(self) -> str:
-        """Of all bytes, with the name of the algorithm."""
-        return self._hasher.text()
-
-
 class RankFile(Assembly):
     """A file of blobs without a manifest.
 
@@ -69,17 +45,17 @@ class RankFile(Assembly):
     """
 
     def __init__(self, folder: Location, shard: str, options: Options) -> None:
-        self._sink = _DigestedSink(open_sink(folder.child(file_of(shard))))
+        self._sink = ShardSink(open_sink(folder.child(file_of(shard))))
         super().__init__(self._sink, rules_of("2").aligned(_ALIGNMENT), options)
         self._output.shard = shard
 
     @property
     def shard(self) -> Shard:
         """What roots say of the file, once it is stored."""
-        return Shard(self._sink.size, self._sink.digest, file_of(self._output.shard or ""))
+        return self._sink.shard(file_of(self._output.shard or ""))
 
     def _publish(self) -> None:
-        self._output.write(build_footer(Footer(Generation.V2, 0, 0)))
+        self._output.write(DATA_SHARD_FOOTER)
         self._output.commit()
 
 
