@@ -16,7 +16,7 @@ from ..types import StorageOptions
 from ..writer import Writer
 from ..writer.assembly import Options
 from .background import Uploads, snapshot
-from .names import check_step, root_name, step_of_root
+from .names import check_step, root_name, steps_among
 from .prune import Pruned, prune
 from .step import Base, StepAssembly, step_exists
 
@@ -81,8 +81,7 @@ class CheckpointLog:
 
     def steps(self) -> list[int]:
         """Return the steps that are there, ascending. One listing of the folder."""
-        found = (step_of_root(name) for name in self._folder.entries())
-        return sorted(step for step in found if step is not None)
+        return steps_among(self._folder.entries())
 
     def __getitem__(self, step: int) -> Reader:
         """Open a step.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InvalidInputError
@@ -45,10 +46,9 @@ def data_name(step: int, shard: str) -> str:
     return f"step-{step:012}-{shard}.zt"
 
 
-def step_of_root(name: str) -> int | None:
-    """Return the step whose root a file is; None for any other file."""
-    found = _ROOT.fullmatch(name)
-    return int(found[1]) if found else None
+def steps_among(names: Iterable[str]) -> list[int]:
+    """Return the steps whose roots are among some files, ascending."""
+    return sorted(int(found[1]) for name in names if (found := _ROOT.fullmatch(name)))
 
 
 def step_of_data(name: str) -> int | None:

@@ -10,7 +10,7 @@ from functools import partial
 from ..errors import InvalidInputError, NotFoundError
 from ..reader import open_file
 from ..stores import Entry, Folder, run_all
-from .names import data_name, root_name, step_of_data, step_of_root
+from .names import data_name, root_name, step_of_data, steps_among
 
 _ABANDONED = 24 * 3600
 """Seconds after which blobs that no step refers to are not those of a step being written."""
@@ -59,8 +59,8 @@ def prune(folder: Folder, *, keep_last: int | None, keep_every: int | None) -> P
     root still is. If so, the listing after the deletions below has seen the new root.
     """
     entries = folder.entries()
-    steps = {step for name in entries if (step := step_of_root(name)) is not None}
-    gone = steps - kept_steps(steps, keep_last=keep_last, keep_every=keep_every)
+    steps = steps_among(entries)
+    gone = set(steps) - kept_steps(steps, keep_last=keep_last, keep_every=keep_every)
     roots = [root_name(step) for step in sorted(gone)]
     folder.delete(roots)
     after = folder.entries()
@@ -72,7 +72,7 @@ def prune(folder: Folder, *, keep_last: int | None, keep_every: int | None) -> P
 
 def _needed(folder: Folder, entries: dict[str, Entry]) -> set[str]:
     """Return the files that the roots refer to."""
-    steps = [step for name in entries if (step := step_of_root(name)) is not None]
+    steps = steps_among(entries)
     return set().union(*run_all([partial(_references, folder, step) for step in steps]))
 
 
