@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ class Outcome:
     def lines(self) -> list[str]:
         """The lines of standard output."""
         return self.stdout.splitlines()
+
+
+Command = Callable[..., Outcome]
 
 
 def _refuse(constant: str) -> None:

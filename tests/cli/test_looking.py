@@ -12,30 +12,9 @@ import pytest
 
 import ztensor_remote as zt
 from tests.servers.s3 import S3Endpoint
-from ztensor_remote.cli import main
 
-from .command import Outcome, run
+from .command import Command, Outcome, run
 from .files import write_model
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model.zt")
-    return tmp_path
-
-
-@pytest.fixture
-def ztensor(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command in this process, in the folder of a model."""
-
-    def run_here(*arguments: str) -> Outcome:
-        status = main(arguments)
-        return Outcome(status, *capsys.readouterr())
-
-    return run_here
 
 
 def test_ls(ztensor: Command) -> None:
