@@ -307,6 +307,20 @@ class TestReplacedWhileOpen:
             with pytest.raises(zt.ObjectChangedError):
                 model.load()
 
+    def test_in_the_midst_of_opening_is_opened_again(self, served: Served) -> None:
+        arrays = {f"t{number:04}": np.full(3, number) for number in range(2000)}
+        served.replace(model_bytes(arrays))
+        after = model_bytes({name: -array for name, array in arrays.items()})
+        served.proxy.clear()
+
+        def replace_once(_: Request) -> None:
+            if len(served.proxy.requests) == 2:
+                served.replace(after)
+
+        served.proxy.fault = replace_once
+        with served.open() as model:
+            assert (model["t1999"][:] == -1999).all()
+
     def test_slices_of_many_requests_are_of_one_version(self, served: Served) -> None:
         rows = [0, 100, 200, 300, 400, 500]
         with served.open() as model:

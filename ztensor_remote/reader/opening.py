@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
@@ -12,6 +12,9 @@ from ..interop import Format, Peek, find_parser, first_end
 from ..manifest import Manifest, parse_manifest
 from ..stores import Identity, Limits, Location, MappedSource, Source, open_source
 from .recovery import FARTHEST, recover
+
+_RIVALS = 8
+"""How many replacements in a row an opening outlives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ def open_file(
 ) -> Opened:
     """Open a file and read its manifest.
 
+    Opening takes more than one request in places, and a writer may publish in between: what is
+    asked for is the file as it is now, so it is then opened again.
+
     Parameters
     ----------
     location : Location
@@ -58,9 +64,22 @@ def open_file(
     Raises
     ------
     ObjectChangedError
-        It is no longer the pinned version.
+        It is no longer the pinned version, or somebody keeps replacing it.
     FormatError, StoreError
     """
+    for _ in range(_RIVALS if pinned is None else 0):
+        with suppress(ObjectChangedError):
+            return _open_once(location, pinned, limits, format, farthest)
+    return _open_once(location, pinned, limits, format, farthest)
+
+
+def _open_once(
+    location: Location,
+    pinned: Identity | None,
+    limits: Limits | None,
+    format: Format,
+    farthest: int,
+) -> Opened:
     end = first_end(location.path, format)
     source, piece = open_source(location, window=TAIL_WINDOW, end=end, limits=limits, pinned=pinned)
     with _closing_on_error(source):

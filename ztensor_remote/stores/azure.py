@@ -14,7 +14,6 @@ from azure.core import MatchConditions
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 
-from ..errors import ObjectChangedError
 from ..types import Bytes
 from .answer import Answer, RangeNotSatisfiable, Receive, parse_content_range
 from .control import Control
@@ -56,12 +55,6 @@ class AzureSource(RemoteSource):
     def open_tail(self, window: int) -> memoryview:
         """Fetch the last `window` bytes (or all), once the size is known: Azure has no suffixes."""
         control = Control(self.limits.deadline)
-        try:
-            return self._open_tail(window, control)
-        except ObjectChangedError:  # between the two requests
-            return self._open_tail(window, control)
-
-    def _open_tail(self, window: int, control: Control) -> memoryview:
         head, answer = retried(
             lambda: self._collect(f"bytes=0-{_SOME - 1}", limit=_SOME, control=control),
             url=self.url,
