@@ -96,7 +96,7 @@ _LAZY = {
     "statistics": "examine",
 }
 
-_MODULES = {"dask", "numpy", "torch"}
+_MODULES = {"dask", "numpy", "torch", "xarray"}
 
 __all__ = [
     "AccessDeniedError",
