@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DuplicateNameError, InvalidInputError, ObjectChangedError
 from ..interop import Format
 from ..reader import Reader, open
-from ..stores import Location, delete, open_sink
+from ..stores import CopyRefusedError, Location, delete, open_sink
 from ..types import StorageOptions
 from ..writer import Writer
 from ..writer.assembly import DEFAULT, Options
@@ -212,14 +212,27 @@ def write(
     """
     rules = rules_of(version)
     _check_names(chosen, place)
-    if callback is not None:
-        callback.set_size(stored_bytes(chosen))
-    tell = callback.relative_update if callback is not None else (lambda count: None)
-    file = Copying(open_sink(place, create=not overwrite), rules, options, tell=tell)
-    with Writer._of(file):
-        file.attributes.update(attributes)
-        file.copy(_in_order_of_bytes(chosen))
-    return Rewritten(file.url, len(file.tensors), file.size)
+
+    def attempt() -> Rewritten:
+        sink = open_sink(place, create=not overwrite)
+        file = Copying(sink, rules, options, tell=_telling(callback, stored_bytes(chosen)))
+        with Writer._of(file):
+            file.attributes.update(attributes)
+            file.copy(_in_order_of_bytes(chosen))
+        return Rewritten(file.url, len(file.tensors), file.size)
+
+    try:
+        return attempt()
+    except CopyRefusedError:
+        return attempt()  # now that it is known not to copy
+
+
+def _telling(callback: Callback | None, size: int) -> Callable[[int], object]:
+    if callback is None:
+        return lambda count: None
+    callback.set_size(size)
+    callback.absolute_update(0)
+    return lambda count: callback.relative_update(count)
 
 
 def stored_bytes(chosen: Iterable[Chosen]) -> int:

@@ -12,12 +12,13 @@ from ..manifest import Component
 from ..manifest.dtypes import DType
 from ..reader import Blobs, LazyTensor
 from ..reader.sparse import CSR
-from ..stores import Sink
+from ..stores import CopyingSink, Sink
 from ..writer.adders import Adders
 from ..writer.assembly import DEFAULT, Assembly, Options
 from ..writer.blob import BlobWriter
 from ..writer.rules import Checksum, Rules
 from .feed import Feed, StoredBlob
+from .runs import Run, runs_of
 from .stored import StoredElements
 
 _LEVEL = 3
@@ -76,6 +77,7 @@ class Copying(Assembly):
         self._keeps_digests = options.checksum == DEFAULT
         self._tell = tell
         self._copied: dict[StoredBlob, Component] = {}
+        self._runs: dict[StoredBlob, Run] = {}
 
     @property
     def size(self) -> int:
@@ -89,7 +91,8 @@ class Copying(Assembly):
         ------
         DuplicateNameError, UnsupportedError, FormatError, DigestError, StoreError
         """
-        feed = Feed(self._announced(chosen), tell=self._tell)
+        feed = Feed(self._announced(chosen), tell=self._tell)  # which begins with its first use
+        self._runs = self._runs_inside(chosen, feed)
         try:
             for each in chosen:
                 with located(url=each.blobs.source.url, tensor=each.tensor.name):
@@ -110,7 +113,24 @@ class Copying(Assembly):
                 blob = StoredBlob(each.blobs, each.tensor._tensor.components[role])
                 if blob not in seen:
                     seen.add(blob)
-                    yield blob
+                    if blob not in self._runs or self._lacks_digest(blob.part):
+                        yield blob
+
+    def _runs_inside(self, chosen: Sequence[Chosen], feed: Feed) -> dict[StoredBlob, Run]:
+        """Return the runs of blobs that the store is to copy inside, by the blobs in them."""
+        sink = self._output.sink
+        if not isinstance(sink, CopyingSink):
+            return {}
+        blobs = []
+        for each in chosen:
+            with located(url=each.blobs.source.url, tensor=each.tensor.name):
+                if self._is_rearranged(each.tensor):
+                    continue
+                for elements in self._elements(each, feed).values():
+                    blob = StoredBlob(each.blobs, elements.part)
+                    if self._keeps(elements) and sink.copies_from(blob.source):
+                        blobs.append(blob)
+        return runs_of(blobs, self.rules.alignment)
 
     def _roles(self, tensor: LazyTensor) -> list[str]:
         parts = tensor._tensor.components
@@ -156,12 +176,9 @@ class Copying(Assembly):
     # --- all others ---------------------------------------------------------------------------
 
     def _add(self, each: Chosen, feed: Feed) -> None:
-        tensor, lazy = each.tensor._tensor, each.tensor.components
+        tensor = each.tensor._tensor
         options = Options(attributes=tensor.attributes)
-        elements = {
-            role: StoredElements.of(lazy[role], each.blobs, tensor.components[role], feed)
-            for role in self._roles(each.tensor)
-        }
+        elements = self._elements(each, feed)
         with self._alone():
             shape = self._check_new(each.name, tensor.shape, options)
             sizes: Mapping[str, tuple[DType, int]] = {
@@ -172,6 +189,13 @@ class Copying(Assembly):
                 parts = {role: self._copied_part(role, each) for role, each in elements.items()}
                 self._keep(each.name, shape, tensor.format, parts, options)
 
+    def _elements(self, each: Chosen, feed: Feed) -> dict[str, StoredElements]:
+        lazy, parts = each.tensor.components, each.tensor._tensor.components
+        return {
+            role: StoredElements.of(lazy[role], each.blobs, parts[role], feed)
+            for role in self._roles(each.tensor)
+        }
+
     def _copied_part(self, role: str, elements: StoredElements) -> Component:
         blob = StoredBlob(elements.blobs, elements.part)
         if blob not in self._copied:
@@ -180,37 +204,46 @@ class Copying(Assembly):
         return self._copied[blob]
 
     def _copy(self, elements: StoredElements) -> Component:
-        part = elements.part
-        checksum = self._checksum_for(part)
-        level = self._level_for(elements)
-        stays = level is None if part.is_raw else self._compress is None
-        has_digest = part.digest is not None and part.digest.startswith(f"{checksum}:")
-        can_tell = has_digest or checksum is None or elements.has_digest_of_stored
-        if stays and can_tell and elements.is_storable(self.rules):
-            return self._as_stored(elements, checksum, has_digest)
+        if self._keeps(elements):
+            return self._as_stored(elements)
         blob = BlobWriter(
             self._output,
             self.rules,
             elements.element,
-            level=level,
-            checksum=checksum,
-            is_chunked=part.chunk_digests is not None,
+            level=self._level_for(elements),
+            checksum=self._checksum_for(elements.part),
+            is_chunked=elements.part.chunk_digests is not None,
         )
         elements.decode(blob.write)
         return blob.finish()
 
-    def _as_stored(
-        self, elements: StoredElements, checksum: Checksum | None, has_digest: bool
-    ) -> Component:
-        self._output.pad_to(self.rules.alignment)
-        start = self._output.offset
-        hasher = None if checksum is None or has_digest else Hasher(checksum)
-        for piece in elements.stored():
-            if hasher is not None:
-                hasher.update(piece)
-            self._output.write(piece)
+    def _keeps(self, elements: StoredElements) -> bool:
+        """Whether the bytes stay as they are stored."""
         part = elements.part
-        made = None if hasher is None else hasher.text()
+        stays = self._level_for(elements) is None if part.is_raw else self._compress is None
+        can_tell = elements.has_digest_of_stored or not self._lacks_digest(part)
+        return stays and can_tell and elements.is_storable(self.rules)
+
+    def _lacks_digest(self, part: Component) -> bool:
+        """Whether a digest has to be made of the bytes."""
+        checksum = self._checksum_for(part)
+        return checksum is not None and not (part.digest or "").startswith(f"{checksum}:")
+
+    def _as_stored(self, elements: StoredElements) -> Component:
+        part, checksum = elements.part, self._checksum_for(elements.part)
+        digest = part.digest if checksum is not None else None
+        run = self._runs.get(StoredBlob(elements.blobs, part))
+        start = self._begin_blob() if run is None else self._inside(run, part)
+        if run is not None and not self._lacks_digest(part):
+            self._tell(part.length)
+        else:
+            hasher = Hasher(checksum) if checksum and self._lacks_digest(part) else None
+            for piece in elements.stored():
+                if hasher is not None:
+                    hasher.update(piece)
+                if run is None:
+                    self._output.write(piece)
+            digest = digest if hasher is None else hasher.text()
         storage, logical = self.rules.storage(elements.element)
         return replace(
             part,
@@ -218,9 +251,20 @@ class Copying(Assembly):
             logical=logical,
             offset=start,
             decoded_length=None if part.is_raw else elements.nbytes,
-            digest=part.digest if has_digest else made,
+            digest=digest,
             shard=self._output.shard,
         )
+
+    def _begin_blob(self) -> int:
+        self._output.pad_to(self.rules.alignment)
+        return self._output.offset
+
+    def _inside(self, run: Run, part: Component) -> int:
+        """Return where a blob is in the new file; all of its run is copied with the first."""
+        if run.target is None:
+            run.target = self._begin_blob()
+            self._output.copy_from(run.source, run.start, run.stop)
+        return run.target + part.offset - run.start
 
     def _level_for(self, elements: StoredElements) -> int | None:
         """Return the zstd level of a component that is not copied as it is stored."""

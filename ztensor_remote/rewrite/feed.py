@@ -26,6 +26,11 @@ class StoredBlob:
     blobs: Blobs
     part: Component
 
+    @property
+    def source(self) -> Source:
+        """What holds its bytes."""
+        return self.blobs.source_of(self.part)
+
 
 @dataclass(frozen=True, slots=True)
 class _Piece:

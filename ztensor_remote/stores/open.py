@@ -13,7 +13,7 @@ from .limits import Limits
 from .local import BytesSource, MappedSource, end_of
 from .location import Location
 from .parts import PartedSink
-from .sink import BasedSink, Sink, aborting
+from .sink import BasedSink, CopyRefusedError, Sink, aborting
 from .source import End, Identity, Source
 from .trust import is_trusted
 
@@ -146,7 +146,7 @@ def open_append(location: Location, base: Source, *, in_place: bool) -> Sink:
         return LocalAppend(location, base)
     try:
         return _continued(location, base)
-    except UnsupportedError:
+    except CopyRefusedError:
         return _continued(location, base)  # now that it is known not to copy
 
 

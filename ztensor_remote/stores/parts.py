@@ -154,12 +154,12 @@ class PartedSink(ABC):
 
     def copy(self, start: int, stop: int) -> None:
         """Take these bytes of the version that is replaced; stores that can copy them inside."""
-        self.send_again(start, stop)
-
-    def send_again(self, start: int, stop: int) -> None:
-        """Take bytes of the version that is replaced through this process."""
         assert self.base is not None
-        for piece in pieces_of(self.base, start, stop):
+        self.send_again(self.base, start, stop)
+
+    def send_again(self, source: Source, start: int, stop: int) -> None:
+        """Take bytes of an object through this process."""
+        for piece in pieces_of(source, start, stop):
             self.write(piece)
 
     def commit_in_parts(self) -> None:
@@ -203,7 +203,9 @@ class PartedSink(ABC):
         """Run an operation as `retried` does, until the upload is given up."""
         try:
             return retried(operation, url=self.url, doing=doing, pause=self._control.pause)
-        except ObjectChangedError:
+        except ObjectChangedError as error:
+            if error.url != self.url:  # one that is copied from
+                raise
             raise rival(self.url) from None
         except NotFoundError:
             reason = (
@@ -302,4 +304,13 @@ def rival(url: str) -> ConcurrentWriteError:
         "another writer changed it first; nothing of this one was published. Open it again and "
         "repeat",
         url=url,
+    )
+
+
+def replaced(source: Source) -> ObjectChangedError:
+    """Return the error for an object that was copied from, and is another one by now."""
+    return ObjectChangedError(
+        "it was replaced or removed while it was copied; nothing was published. Open it again and "
+        "repeat",
+        url=source.url,
     )

@@ -54,15 +54,22 @@ class S3Source(RemoteSource):
         self._fs = fs
         self._bucket, self._key, self._version = fs.split_path(path)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The object in the words of the client."""
+        named = {"Bucket": self._bucket, "Key": self._key}
+        return named | ({"VersionId": self._version} if self._version else {})
+
+    def is_read_by(self, fs: Any) -> bool:
+        """Whether it is in the store that a filesystem is of, under the same credentials."""
+        return bool(self._fs == fs)
+
     def sign(self, pin: Identity | None) -> Target:
         """Sign a URL with the credentials and the endpoint of the filesystem.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
         """
-        named = {"Bucket": self._bucket, "Key": self._key}
-        if self._version:
-            named["VersionId"] = self._version
-        target = run(self._fs, target_of, self._fs, "get_object", named)
+        target = run(self._fs, target_of, self._fs, "get_object", self.named)
         return replace(target, version_header=VERSION_HEADER)
 
     def get(

@@ -6,9 +6,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from ..errors import UnsupportedError
 from ..types import Bytes
+from .source import Source
 
 _LONGEST_STEM = 200
 """Bytes. Names have at most 255 on most systems."""
@@ -40,6 +42,29 @@ class BasedSink(Sink, Protocol):
 
     def copy(self, start: int, stop: int) -> None:
         """Take bytes of that one as the next; the store copies them inside where it can."""
+
+
+@runtime_checkable
+class CopyingSink(Sink, Protocol):
+    """An object being written in a store that can take bytes of its other objects inside."""
+
+    def copies_from(self, source: Source) -> bool:
+        """Whether bytes of this object need not pass through here, as far as is known."""
+
+    def copy_from(self, source: Source, start: int, stop: int) -> None:
+        """Take bytes of an object as the next: inside the store where it can, else through here.
+
+        Raises
+        ------
+        ObjectChangedError
+            It is no longer the version that is open; committing may say so too.
+        CopyRefusedError
+            Committing may say so too.
+        """
+
+
+class CopyRefusedError(UnsupportedError):
+    """The store does not copy inside. That is known now: begin again with another sink."""
 
 
 @contextmanager

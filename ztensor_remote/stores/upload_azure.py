@@ -65,7 +65,7 @@ class AzureSink(PartedSink):
         assert self.base is not None
         whole = (start, stop) == (0, self.base.identity.size) and not self.size
         if not whole or not self._run(self._keep_blocks, doing="list its blocks"):
-            self.send_again(start, stop)
+            self.send_again(self.base, start, stop)
 
     def _keep_blocks(self) -> bool:
         assert self.base is not None

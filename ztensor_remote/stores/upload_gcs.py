@@ -102,7 +102,7 @@ class GCSSink(PartedSink):
             self._tail = f"{self._key}.{self.commit_id}{TAIL}"
             self.size = stop
         else:
-            self.send_again(start, stop)
+            self.send_again(self.base, start, stop)
 
     def _before(self) -> dict[str, Any]:
         try:

@@ -11,13 +11,14 @@ from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import StoreError, UnsupportedError
+from ..errors import StoreError
 from .copies import plan_copy
 from .event_loop import run
 from .failures import is_unclear, status_of
 from .location import Location
 from .parts import COMMIT, PartedSink, rival
-from .s3 import call_s3
+from .s3 import S3Source, call_s3
+from .s3_copies import S3Copies
 from .s3_parts import S3Parts
 from .source import Source
 from .strays import Strays
@@ -29,8 +30,8 @@ _MOST_EQUAL = 5000
 
 _KEPT = ("CacheControl", "ContentDisposition", "ContentLanguage", "ContentType")
 
-_without_copies: set[str] = set()
-"""Stores that can't copy parts."""
+_MOST_REACHED = 64 << 10
+"""Bytes; the padding of version 2 is shorter."""
 
 _without_checksums: set[str] = set()
 """Stores that refuse uploads with a CRC-32C of each part."""
@@ -70,6 +71,7 @@ class S3Sink(PartedSink):
         bucket, key, _ = fs.split_path(path)
         self._object = {"Bucket": bucket, "Key": key}
         self._copiers: ThreadPoolExecutor | None = None
+        self._copies = S3Copies(self._call, self._object, base, location.server)
 
     @cached_property
     def _client(self) -> Any:
@@ -113,48 +115,68 @@ class S3Sink(PartedSink):
         """Return the bytes of a part (from 1) that is not the last."""
         return self._equal or super().size_of_part(number)
 
+    def copies_from(self, source: Source) -> bool:
+        """Whether it is an object that our client can read, and name the version of."""
+        return (
+            isinstance(source, S3Source)
+            and source.identity.etag is not None
+            and not self._copies.are_refused(source)
+            and source.is_read_by(self._fs)
+        )
+
     def copy(self, start: int, stop: int) -> None:
+        """Take these bytes of the version that is replaced as `copy_from` does."""
+        assert self.base is not None
+        self.copy_from(self.base, start, stop)
+
+    def copy_from(self, source: Source, start: int, stop: int) -> None:
         """Have the store copy these bytes, but for those that no part can be made of."""
-        if self._server in _without_copies:
-            self.send_again(start, stop)
+        if self._copies.are_refused(source):
+            self.send_again(source, start, stop)
             return
+        start = self._reached_back(source, start)
         plan = plan_copy(start, stop, buffered=len(self.buffered), equal=self._equal)
-        self.send_again(start, plan.first)
+        self.send_again(source, start, plan.first)
         if plan.copies and self.buffered:
             self._send()
         for first, last in plan.copies:
-            self._copy(first, last)
-        self.send_again(plan.last, stop)
+            self._copy(source, first, last)
+        self.send_again(source, plan.last, stop)
 
-    def _copy(self, start: int, stop: int) -> None:
+    def _reached_back(self, source: Source, start: int) -> int:
+        """Return where a copy has to begin so that what is buffered comes with it.
+
+        Magic and padding lie before the first blob of most files. They are too short for a part,
+        and would have to be filled up by what they come before.
+        """
+        waiting = self.buffered
+        if 0 < len(waiting) <= min(start, _MOST_REACHED):
+            before = memoryview(bytearray(len(waiting)))
+            source.read_into(start - len(before), before)
+            if before == waiting:
+                self.size -= len(before)
+                self._filled = 0
+                return start - len(before)
+        return start
+
+    def _copy(self, source: Source, start: int, stop: int) -> None:
         """Have one part copied, beside those that are sent."""
         self._begin()
-        request = partial(self._copy_part, len(self._sent) + 1, start, stop)
+        request = partial(self._copy_part, source, len(self._sent) + 1, start, stop)
         if self._copiers is None:
             self._copiers = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-copy")
         part = self._copiers.submit(self._run, request, doing="copy its bytes")
-        if not self._sent:
-            part.result()  # whether the store can do it, before anything was sent
+        if source not in self._copies.sources:
+            part.result()  # whether the store can do it
+            self._copies.sources.append(source)
         self._sent.append(part)
         self.size += stop - start
 
-    def _copy_part(self, number: int, start: int, stop: int) -> str:
-        answer = self._call(
-            "upload_part_copy",
-            UploadId=self._upload,
-            PartNumber=number,
-            CopySource=self._object,
-            CopySourceRange=f"bytes={start}-{stop - 1}",
-            **{f"CopySource{key}": value for key, value in self._condition.items()},
-        )
-        copied = answer.get("CopyPartResult", {})
-        etag = copied.get("ETag")
-        if etag is None:  # rclone takes it for another request
-            _without_copies.add(self._server)
-            raise UnsupportedError("the store can't copy parts inside", url=self.url)
-        if "ChecksumCRC32C" in copied:
-            self._checksums[number] = copied["ChecksumCRC32C"]
-        return str(etag)
+    def _copy_part(self, source: Source, number: int, start: int, stop: int) -> str:
+        part = self._copies.make(source, str(self._upload), number, start, stop)
+        if "ChecksumCRC32C" in part:
+            self._checksums[number] = part["ChecksumCRC32C"]
+        return str(part["ETag"])
 
     def _stop(self) -> None:
         if self._copiers is not None:
@@ -226,6 +248,7 @@ class S3Sink(PartedSink):
 
     def publish(self, parts: list[str]) -> None:
         """Complete the upload."""
+        self._copies.check_unchanged(strict=self.is_known_strict())
         listed = [self._listed(number, etag) for number, etag in enumerate(parts, 1)]
         self._publish(
             "complete_multipart_upload",

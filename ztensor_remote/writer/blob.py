@@ -7,7 +7,7 @@ from ..container import align_up
 from ..errors import ClosedError
 from ..manifest import RAW, ChunkDigests, Component
 from ..manifest.dtypes import DType
-from ..stores import Sink, give_up
+from ..stores import CopyingSink, Sink, Source, give_up
 from ..types import Bytes
 from .rules import Checksum, Rules
 
@@ -36,6 +36,14 @@ class Output:
             raise ClosedError("the file takes no more bytes", url=self.sink.url)
         self.sink.write(data)
         self.offset += len(data)
+
+    def copy_from(self, source: Source, start: int, stop: int) -> None:
+        """Append bytes of an object; the sink must be able to copy them."""
+        assert isinstance(self.sink, CopyingSink)
+        if self._closed:
+            raise ClosedError("the file takes no more bytes", url=self.sink.url)
+        self.sink.copy_from(source, start, stop)
+        self.offset += stop - start
 
     def pad_to(self, alignment: int) -> None:
         """Append zeros up to the next multiple."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..container import align_up
-from ..errors import UnsupportedError
 from ..manifest import Manifest, encode_manifest
-from ..stores import BasedSink, aborting, locate, open_rewrite
+from ..stores import BasedSink, CopyRefusedError, aborting, locate, open_rewrite
 from ..types import StorageOptions
 from .append import Base, open_base
 from .assembly import write_ending
@@ -61,7 +60,7 @@ def compact(
             return Compaction(base.size, base.size)
         try:
             _write(open_rewrite(place, base.source), base, runs, manifest)
-        except UnsupportedError:  # now that it is known not to copy inside
+        except CopyRefusedError:  # now that it is known not to copy inside
             _write(open_rewrite(place, base.source), base, runs, manifest)
         return Compaction(base.size, size)
 
