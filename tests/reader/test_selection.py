@@ -113,6 +113,43 @@ def test_bytes_are_fetched_once_and_only_where_some_are_needed(data: st.DataObje
     assert same(elements[selection.index], wanted)
 
 
+@thorough
+@given(st.data())
+def test_other_orders_than_that_of_c(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from(SHAPES))
+    numbered = np.arange(math.prod(shape)).reshape(shape)
+    array = numbered.transpose(data.draw(st.permutations(range(len(shape)))))
+    is_dense = data.draw(st.booleans())
+    if not is_dense:  # with gaps, and with elements that are there many times
+        step = data.draw(st.integers(1, 3))
+        array = np.broadcast_to(array[..., None, None], (*array.shape, 3, 2))[..., ::step, :]
+        array = array.swapaxes(0, -1)[:, ::step]
+    strides = tuple(by // numbered.itemsize for by in array.strides)
+    key = data.draw(keys(array.shape))
+    wanted = outcome(array, key)
+    if wanted is IndexError:
+        with pytest.raises(IndexError):
+            select(array.shape, 32, key, strides)
+        return
+    selection = select(array.shape, 32, key, strides)
+    places = [np.arange(start, stop, 4) // 4 for start, stop in byte_runs(selection)]
+    fetched = np.concatenate([np.empty(0, np.int64), *places])
+    assert selection.nbytes == 4 * len(fetched)
+    if is_dense:
+        assert len(fetched) == len(set(fetched.tolist()))
+        needed = np.isin(np.arange(numbered.size), np.ravel(wanted))
+        for start, stop in byte_runs(selection):
+            assert longest_gap(np.repeat(needed[start // 4 : stop // 4], 4)) < CLOSE
+    memory = fetched.astype(np.uint32)
+    by = selection.strides
+    elements = (
+        memory.reshape(selection.shape)
+        if by is None or not memory.size
+        else np.lib.stride_tricks.as_strided(memory, selection.shape, [4 * n for n in by])
+    )
+    assert same(elements[selection.index].astype(wanted.dtype), wanted)
+
+
 def byte_runs(selection: Selection) -> Iterator[tuple[int, int]]:
     runs = selection.runs
     yield from zip(runs.offsets.tolist(), (runs.offsets + runs.lengths).tolist(), strict=True)

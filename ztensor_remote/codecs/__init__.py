@@ -1,5 +1,6 @@
-"""Bytes to bytes: digests and zstd. Nothing here knows files or manifests."""
+"""Bytes to bytes: digests, zstd and deflate. Nothing here knows files or manifests."""
 
+from .deflate import Inflater
 from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_digests, is_checkable
 from .encoder import FrameEncoder
 from .seekable import SeekTable, likely_table_length, read_table, table_length
@@ -10,6 +11,7 @@ __all__ = [
     "ChunkHasher",
     "FrameEncoder",
     "Hasher",
+    "Inflater",
     "PartialDigest",
     "SeekTable",
     "StreamDecoder",

@@ -99,14 +99,12 @@ class _Output:
 
 def too_short(filled: int, expected: int) -> FormatError:
     """Return the error for a stream that holds less than it must."""
-    return FormatError(
-        f"the zstd stream ends after {filled} of {expected} bytes", rule="DecodedLength"
-    )
+    return FormatError(f"the stream ends after {filled} of {expected} bytes", rule="DecodedLength")
 
 
 def too_long(expected: int) -> FormatError:
     """Return the error for a stream that holds more than it may."""
-    return FormatError(f"the zstd stream holds more than {expected} bytes", rule="DecodedLength")
+    return FormatError(f"the stream holds more than {expected} bytes", rule="DecodedLength")
 
 
 _Step = tuple[int, int, bool]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..manifest import ZSTD
+from ..manifest import DEFLATE, ZSTD
 from ..reader import LazyTensor
 from ..reader.arrays import Array
 
@@ -19,12 +19,12 @@ _BLOCK = 8 << 20
 class Blocks:
     """A dense tensor, of which a part at a time is in memory.
 
-    zstd without a seek table can only be decoded as a whole, and is.
+    zstd without a seek table, and deflate, can only be decoded as a whole, and are.
     """
 
     def __init__(self, tensor: LazyTensor) -> None:
         self._tensor = tensor
-        is_whole = tensor._tensor.components["data"].encoding == ZSTD
+        is_whole = tensor._tensor.components["data"].encoding in (ZSTD, DEFLATE)
         self._array = tensor.numpy() if is_whole else None
 
     def __getitem__(self, key: Key) -> Array:

@@ -11,10 +11,10 @@ from ..container import MAGIC_0_1, MAGIC_1, MAGIC_2
 from ..errors import InvalidInputError
 from ..manifest import Manifest
 from ..stores import End
-from . import gguf, safetensors
+from . import archive, gguf, npy, npz, safetensors
 from .peek import Peek
 
-Format: TypeAlias = Literal["auto", "ztensor", "safetensors", "gguf"]
+Format: TypeAlias = Literal["auto", "ztensor", "safetensors", "gguf", "npy", "npz"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Parser: TypeAlias = Callable[[Peek], Manifest]
@@ -23,8 +23,13 @@ Parser: TypeAlias = Callable[[Peek], Manifest]
 It reads nothing else, and raises FormatError, UnsupportedError or LimitError for what it can't use.
 """
 
-_SUFFIXES: dict[str, Format] = {".safetensors": "safetensors", ".gguf": "gguf"}
-_HEAD_FIRST = frozenset(("safetensors", "gguf"))
+_SUFFIXES: dict[str, Format] = {
+    ".safetensors": "safetensors",
+    ".gguf": "gguf",
+    ".npy": "npy",
+    ".npz": "npz",
+}
+_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy"))
 _NATIVE = frozenset((MAGIC_0_1, MAGIC_1, MAGIC_2))
 
 
@@ -68,12 +73,24 @@ def _of_content(peek: Peek) -> Format | None:
     is_native = peek.seen(peek.size - 8, 8) in (MAGIC_1, MAGIC_2)
     if is_native and peek.seen(0, 8) is None:
         return "ztensor"
+    if archive.is_at_end(peek):
+        return _of_members(peek)
     head = bytes(peek.read(0, 8))
     if head in _NATIVE:
         return "ztensor"
     if head.startswith(gguf.MAGIC):
         return "gguf"
+    if head.startswith(npy.MAGIC):
+        return "npy"
+    if head.startswith(archive.MAGIC):
+        return _of_members(peek)
     length = int.from_bytes(head, "little")
     if length <= min(safetensors.MOST, peek.size - 8) and bytes(peek.read(8, 1)) == b"{":
         return "safetensors"
     return "ztensor" if is_native else None
+
+
+def _of_members(peek: Peek) -> Format | None:
+    """Return what kind of zip file it is."""
+    names = archive.members_of(peek)
+    return "npz" if any(name.endswith(npz.ENDING) for name in names) else None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from ..errors import FormatError
-from ..stores import End, Source
+from ..stores import End, Limits, Runs, Source, fetches_of, transfer
 
 
 class Peek:
@@ -16,17 +20,22 @@ class Peek:
         Its first or last bytes.
     end : {"head", "tail"}
         Which of them.
+    limits : Limits, optional
+        Of what is read beyond it.
     """
 
-    def __init__(self, source: Source, piece: memoryview, end: End) -> None:
+    def __init__(
+        self, source: Source, piece: memoryview, end: End, limits: Limits | None = None
+    ) -> None:
         self.source = source
+        self._limits = limits or Limits()
         self.size = source.identity.size
         start = 0 if end == "head" else self.size - len(piece)
         self._pieces = [(start, piece)]
 
     def seen(self, offset: int, length: int) -> bytes | None:
         """Return bytes that need no request; None for others."""
-        if offset + length > self.size:
+        if self._ends_before(offset, length):
             return None
         found = self._at_hand(offset, length)
         return None if found is None else bytes(found)
@@ -46,7 +55,7 @@ class Peek:
             The file ends before.
         StoreError
         """
-        if offset + length > self.size:
+        if self._ends_before(offset, length):
             raise FormatError(
                 f"the file is cut off: it has {self.size} bytes, and says that there are {length} "
                 f"at {offset}",
@@ -57,20 +66,50 @@ class Peek:
 
     def _fetch(self, offset: int, length: int) -> memoryview:
         memory = memoryview(bytearray(length))
-        have = 0
+        have, stop = 0, length
         for start, piece in self._pieces:
             if start <= offset < start + len(piece):
                 near = piece[offset - start :]
                 memory[: len(near)] = near
                 have = len(near)
-                break
-        self.source.read_into(offset + have, memory[have:])
+            elif offset < start < offset + length <= start + len(piece):
+                stop = start - offset
+                memory[stop:] = piece[: length - stop]
+        self.source.read_into(offset + have, memory[have:stop])
         self._pieces = [
             each
             for each in self._pieces
             if not offset <= each[0] <= each[0] + len(each[1]) <= offset + length
         ] + [(offset, memory)]
         return memory
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Return the bytes of many ranges, each an offset and a length, read side by side.
+
+        Raises
+        ------
+        FormatError
+            The file ends before.
+        StoreError
+        """
+        pieces = [None if self._ends_before(*each) else self._at_hand(*each) for each in ranges]
+        missing = [number for number, piece in enumerate(pieces) if piece is None]
+        for number in missing:
+            offset, length = ranges[number]
+            if self._ends_before(offset, length):
+                self.read(offset, length)  # refuses
+        lengths = np.array([ranges[number][1] for number in missing], np.int64)
+        offsets = np.array([ranges[number][0] for number in missing], np.int64)
+        memory = [np.empty(length, np.uint8).data for length in lengths.tolist()]
+        runs = Runs(offsets, lengths, np.cumsum(lengths) - lengths)
+        fetches = fetches_of(self.source, runs, memory, limits=self._limits)
+        if missing:
+            transfer(fetches, [self.source], limits=self._limits)
+        found = iter(memory)
+        return [next(found) if piece is None else piece for piece in pieces]
+
+    def _ends_before(self, offset: int, length: int) -> bool:
+        return offset + length > self.size
 
     def head(self) -> memoryview:
         """Return the first bytes, as many as are at hand."""

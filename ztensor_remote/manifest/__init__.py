@@ -6,6 +6,7 @@ from ..container import Footer, Generation
 from ..errors import FormatError
 from . import schema_0_1, schema_1_0, schema_1_2, schema_2
 from .model import (
+    DEFLATE,
     RAW,
     ZSTD,
     ZSTD_SEEKABLE,
@@ -20,6 +21,7 @@ from .model import (
 from .validate import check_manifest
 
 __all__ = [
+    "DEFLATE",
     "RAW",
     "ZSTD",
     "ZSTD_SEEKABLE",

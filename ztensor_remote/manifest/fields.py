@@ -101,6 +101,24 @@ def element_count(shape: tuple[int, ...]) -> int:
     return count
 
 
+def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of an array in C order, in elements."""
+    strides = []
+    by = 1
+    for size in reversed(shape):
+        strides.append(by)
+        by *= size
+    return tuple(reversed(strides))
+
+
+def normal_strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return strides as `Tensor` has them: None where the elements are in C order."""
+    in_order = zip(shape, strides, c_strides(shape), strict=True)
+    if 0 in shape or all(size == 1 or by == expected for size, by, expected in in_order):
+        return None
+    return strides
+
+
 def shown(text: str) -> str:
     """Return a text from a file as a message can have it: quoted, and not endless."""
     return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from .dtypes import DType, dtype_of
+from .fields import element_count
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
 Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch"]
@@ -17,6 +18,8 @@ Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch"]
 RAW = "raw"
 ZSTD = "zstd"
 ZSTD_SEEKABLE = "zt.zstd-seekable/1"
+DEFLATE = "deflate"
+"""Only in files of other formats: a stream of RFC 1951 without a header."""
 
 _LAYOUTS = {
     "sparsecsr": "sparse_csr",
@@ -56,7 +59,7 @@ class Component:
     logical : str or None
         Logical type; None when it equals the storage type.
     encoding : str
-        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, or one we can't decode.
+        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, ``"deflate"``, or one we can't decode.
     decoded_length : int or None
         Bytes after decoding, where the manifest states them.
     digest : str or None
@@ -64,7 +67,9 @@ class Component:
     shard : str or None
         Name of the version-2 shard that holds the bytes.
     big_endian : bool
-        Only in version 0.1.
+        Only in version 0.1 and files of other formats.
+    skipped : int
+        Bytes that a ``"deflate"`` stream decodes to before those of the component.
     chunk_digests : ChunkDigests or None
         An extension of ours (SPEC.md §13.5).
     """
@@ -78,6 +83,7 @@ class Component:
     digest: str | None = None
     shard: str | None = None
     big_endian: bool = False
+    skipped: int = 0
     chunk_digests: ChunkDigests | None = None
 
     @property
@@ -104,6 +110,9 @@ class Tensor:
     ----------
     format : str
         The layout id as the file spells it (``"dense"``, ``"zt.sparse_csr/1"``).
+    strides : tuple of int or None
+        Of a dense tensor in a file of another format: the elements from one to the next on each
+        axis, none of them negative. None for C order.
     """
 
     name: str
@@ -111,6 +120,16 @@ class Tensor:
     format: str
     components: Mapping[str, Component]
     attributes: Mapping[str, Any] | None = None
+    strides: tuple[int, ...] | None = None
+
+    @property
+    def stored_count(self) -> int:
+        """Elements from the first to the last of a dense tensor, as they are stored."""
+        if self.strides is None:
+            return element_count(self.shape)
+        if 0 in self.shape:
+            return 0
+        return 1 + sum((n - 1) * by for n, by in zip(self.shape, self.strides, strict=True))
 
     @property
     def layout(self) -> str:

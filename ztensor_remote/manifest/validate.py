@@ -10,10 +10,13 @@ from ..container import Footer, Generation
 from ..errors import FormatError, UnsupportedError
 from .dtypes import storage_width
 from .fields import element_count, reject, shown
-from .model import ZSTD, ZSTD_SEEKABLE, Component, Manifest, Tensor
+from .model import DEFLATE, ZSTD, ZSTD_SEEKABLE, Component, Manifest, Tensor
 
 _ZSTD_BLOCK = 128 * 1024
 """Most that one zstd block decodes to (RFC 8878 §3.1.1.2.4); the smallest takes 4 bytes."""
+
+_DEFLATED = 1032
+"""Most bytes that one byte of deflate decodes to: a match of 258 bytes takes two bits."""
 
 _ALIGNMENT_1 = 64
 _ALIGNMENT_2 = 4096
@@ -143,7 +146,8 @@ def _check_dense(tensor: Tensor, exact: bool) -> None:
         element = part.element
     except UnsupportedError:
         return  # the size function of an unknown type is unknown too
-    needed, stated = element.nbytes(element_count(tensor.shape)), part.stated_length
+    element_count(tensor.shape)
+    needed, stated = element.nbytes(tensor.stored_count), part.stated_length
     if stated is not None and stated != needed:
         reject(
             f"{tensor.shape} of {element.name} needs {needed} bytes, the manifest has {stated}",
@@ -228,10 +232,13 @@ def _expect_count(tensor: Tensor, role: str, count: int) -> None:
 
 
 def check_expansion(part: Component, decoded: int, what: str) -> None:
-    """Refuse a decoded size that no zstd stream of this length could produce."""
-    if part.encoding not in (ZSTD, ZSTD_SEEKABLE):
+    """Refuse a decoded size that no stream of this encoding and length could produce."""
+    if part.encoding == DEFLATE:
+        most = _DEFLATED * part.length - part.skipped
+    elif part.encoding in (ZSTD, ZSTD_SEEKABLE):
+        most = _ZSTD_BLOCK * (part.length // 4 + 1)
+    else:
         return
-    most = _ZSTD_BLOCK * (part.length // 4 + 1)
     if decoded > most:
         reject(
             f"{what} states {decoded} decoded bytes; {part.length} stored bytes can't hold them",

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from ..errors import FormatError, InvalidInputError, MissingDependencyError, UnsupportedError
+from ..errors import (
+    FormatError,
+    InvalidInputError,
+    LimitError,
+    MissingDependencyError,
+    UnsupportedError,
+)
 from ..manifest.dtypes import DType
 from ..types import Framework
 
@@ -48,6 +54,38 @@ def as_array(data: memoryview, element: DType, shape: tuple[int, ...], *, exact:
         bools: Array = np.frombuffer(data, np.uint8) != 0
         return bools.reshape(shape)
     return np.ndarray(shape, element.numpy(), buffer=data if len(data) else b"\0" * 16)
+
+
+def as_strided(
+    data: memoryview,
+    element: DType,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    *,
+    exact: bool,
+    limit: int,
+) -> Array:
+    """Return the elements in `data` that lie so many elements apart on each axis.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+        As `as_array` does.
+    LimitError
+        Many elements are the same one, and each by itself would take more than `limit` bytes.
+    """
+    check_shape(shape)
+    flat = as_array(data, element, (len(data) * 8 // element.bits,), exact=exact)
+    if 0 in shape:
+        return flat[:0].reshape(shape)
+    steps = tuple(by * flat.itemsize for by in strides)
+    is_shared = flat.size < math.prod(shape)  # what is written to one would change others
+    if is_shared and math.prod(shape) * flat.itemsize > limit:
+        raise LimitError(
+            f"its elements, of which many are the same, would need more than the limit of {limit} "
+            "bytes; if the file is trusted, open it with limits=Limits(max_decoded=...)"
+        )
+    return np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=not is_shared)
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

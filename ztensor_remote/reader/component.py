@@ -10,7 +10,6 @@ import numpy as np
 from ..errors import FormatError, UnsupportedError, located
 from ..manifest import Component, Tensor
 from ..manifest.dtypes import BY_STORAGE, storage_width
-from ..manifest.fields import element_count
 from .arrays import Array, as_array
 from .blobs import Blobs
 from .want import Want
@@ -123,7 +122,7 @@ def _dense_length(tensor: Tensor, part: Component) -> int | None:
     """Return the decoded bytes that a dense shape asks for; None where it does not tell."""
     if tensor.layout != "dense":
         return None
-    count = element_count(tensor.shape)
+    count = tensor.stored_count
     if part.logical is None:
         return count * storage_width(part.dtype)
     with suppress(UnsupportedError):

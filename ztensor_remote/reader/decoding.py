@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
-from ..codecs import PartialDigest, SeekTable, StreamDecoder, decode_into
+from ..codecs import Inflater, PartialDigest, SeekTable, StreamDecoder, decode_into
 from ..errors import LimitError, UnsupportedError
-from ..manifest import ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest import DEFLATE, ZSTD, ZSTD_SEEKABLE, Component
 from ..manifest.validate import check_expansion
 from ..stores import Control, Limits, Offsets
 from .output import Output
@@ -37,7 +37,7 @@ def check_decodable(part: Component, length: int | None, limits: Limits) -> None
     """
     if part.is_raw:
         return
-    if part.encoding not in (ZSTD, ZSTD_SEEKABLE):
+    if part.encoding not in (DEFLATE, ZSTD, ZSTD_SEEKABLE):
         raise UnsupportedError(
             f"encoding {part.encoding!r} is unknown; the stored bytes can't be decoded"
         )
@@ -49,6 +49,13 @@ def check_decodable(part: Component, length: int | None, limits: Limits) -> None
             f"decoding it needs {length} bytes, the limit is {limits.max_decoded}; if the file is "
             "trusted, open it with limits=Limits(max_decoded=...)"
         )
+
+
+def decoder_of(part: Component, write: Callable[[bytes], object]) -> StreamDecoder | Inflater:
+    """Return what decodes the stored bytes of a component in their order."""
+    if part.encoding == DEFLATE:
+        return Inflater(write, start=part.skipped, length=part.decoded_length)
+    return StreamDecoder(write)
 
 
 class Decoding:
@@ -101,7 +108,7 @@ class Decoding:
         self._order = _Order()
         self._stream: _Stream | None = None
         if table is None and len(self.pieces) > 1:
-            self._stream = _Stream(output, decoded)
+            self._stream = _Stream(part, output, decoded)
         is_hashed_in_order = stored is not None and stored.is_ordered
         self.is_ordered = self._stream is not None or is_hashed_in_order
 
@@ -148,7 +155,7 @@ class Decoding:
             return
         table = read_table_of(self.part, data, self._decoded_length)
         if table is None:
-            stream = _Stream(self.output, self._decoded)
+            stream = _Stream(self.part, self.output, self._decoded)
             stream.feed(data)
             stream.finish()
             return
@@ -190,11 +197,11 @@ def _pieces(
 class _Stream:
     """What is decoded in order."""
 
-    def __init__(self, output: Output, digest: PartialDigest | None) -> None:
+    def __init__(self, part: Component, output: Output, digest: PartialDigest | None) -> None:
         self._output = output
         self._digest = digest
         self._reached = 0
-        self._decoder = StreamDecoder(self._write)
+        self._decoder = decoder_of(part, self._write)
         self.feed = self._decoder.feed
 
     def _write(self, data: bytes) -> None:

@@ -85,7 +85,7 @@ def _open_once(
     with _closing_on_error(source):
         if pinned is not None and not pinned.matches(source.identity):
             raise ObjectChangedError("the object was replaced since this handle was made")
-        peek = Peek(source, piece, end)
+        peek = Peek(source, piece, end, limits)
         parse = find_parser(peek, location.path, format)
         if parse is not None:
             return Opened(source, None, parse(peek))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import LimitError, UnsupportedError
-from ..interop import dequantize, is_blocks
+from ..interop import dequantize, is_blocks, why_unread
 from ..manifest import Tensor
 from .arrays import Array, check_shape
 
@@ -18,6 +18,9 @@ _ITEM = 4
 
 def no_array(tensor: Tensor) -> UnsupportedError:
     """Return the error for who wants the one array of a tensor that has none."""
+    why = why_unread(tensor.format)
+    if why is not None:
+        return UnsupportedError(f"the array holds {why}; only plain numbers can be read")
     way = "call .dequantize(), or read" if is_blocks(tensor.format) else "read"
     parts = ", ".join(f".components[{role!r}]" for role in tensor.components)
     return UnsupportedError(

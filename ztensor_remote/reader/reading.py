@@ -57,15 +57,16 @@ def reading_some(tensor: LazyTensor, key: Any) -> Reading:
     check_shape(tensor.shape)
     part, blobs = tensor._value_part, tensor._blobs
     is_dense = tensor.layout == "dense"
-    selection = select(tensor.shape, part.element.bits if is_dense else 8, key)
-    if not is_dense or selection.nbytes == part.element.nbytes(tensor._count):
+    strides = tensor._tensor.strides
+    selection = select(tensor.shape, part.element.bits if is_dense else 8, key, strides)
+    if not is_dense or selection.nbytes == tensor._stored_bytes(part.element):
         return _reading_all_for(tensor, key)
     # Of what a cache has, only the part that is selected should be touched.
     view = blobs.view(part, whole=False) if blobs.is_mapped(part) else None
     # Checking or unpacking all elements would touch all of a file that may be large.
     is_plain = not part.element.is_packed and part.element.name != "bool"
     if view is not None and is_plain and not blobs.checks_slices_of(part):
-        shown = tensor._array(view, part.element, tensor.shape)[key]
+        shown = tensor._array(view, part.element, tensor.shape, strides)[key]
         return Reading([], lambda _, to: _returned_as(to, shown))
 
     def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
@@ -88,7 +89,8 @@ def _reading_all_for(tensor: LazyTensor, key: Any) -> Reading:
 
 
 def _chosen(tensor: LazyTensor, selection: Selection, memory: memoryview) -> Any:
-    fetched = tensor._array(memory, tensor._value_part.element, selection.shape)
+    element = tensor._value_part.element
+    fetched = tensor._array(memory, element, selection.shape, selection.strides)
     chosen = fetched[selection.index]
     # A view would keep alive what was only read over.
     return chosen.copy() if chosen.nbytes * 2 < len(memory) else chosen

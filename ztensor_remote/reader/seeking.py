@@ -9,7 +9,7 @@ import numpy as np
 
 from ..codecs import SeekTable, likely_table_length, read_table, table_length
 from ..errors import FormatError
-from ..manifest import ZSTD_SEEKABLE, Component
+from ..manifest import DEFLATE, ZSTD_SEEKABLE, Component
 from ..stores import Fetch, Limits, Runs, Source, fetches_of, transfer
 from .want import Want, judging
 
@@ -22,6 +22,8 @@ def read_table_of(part: Component, tail: memoryview, decoded: int | None) -> See
     FormatError
         The encoding demands one.
     """
+    if part.encoding == DEFLATE:
+        return None
     try:
         return read_table(tail, part.length, decoded)
     except FormatError:
@@ -56,7 +58,11 @@ class SeekTables:
         ------
         FormatError, StoreError
         """
-        new = {want.part: want for want in wants if want.part not in self._known}
+        new = {
+            want.part: want
+            for want in wants
+            if want.part not in self._known and want.part.encoding != DEFLATE
+        }
         lengths = {
             part: likely_table_length(part.length, want.length) for part, want in new.items()
         }

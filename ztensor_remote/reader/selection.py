@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import InvalidInputError
+from ..manifest.fields import c_strides, normal_strides
 from ..stores import Runs
 
 _CLOSE = 512
@@ -29,6 +30,8 @@ class Selection:
         Byte runs, relative to the tensor's first byte, packed in the destination.
     shape : tuple of int
         Of the fetched elements.
+    strides : tuple of int or None
+        Of them, in elements; None where they are in C order.
     index : tuple
         What to index the fetched array with to get what was asked for.
     nbytes : int
@@ -37,11 +40,14 @@ class Selection:
 
     runs: Runs
     shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
     index: tuple[Any, ...]
     nbytes: int
 
 
-def select(shape: tuple[int, ...], bits: int, key: Any) -> Selection:
+def select(
+    shape: tuple[int, ...], bits: int, key: Any, strides: tuple[int, ...] | None = None
+) -> Selection:
     """Return how to read ``tensor[key]``.
 
     Parameters
@@ -52,6 +58,8 @@ def select(shape: tuple[int, ...], bits: int, key: Any) -> Selection:
     key : index expression
         Integers, slices with any step, ``...``, ``None``; on the first axis also an integer
         array or a boolean mask.
+    strides : tuple of int, optional
+        Of the stored elements, in elements; C order by default.
 
     Raises
     ------
@@ -63,7 +71,53 @@ def select(shape: tuple[int, ...], bits: int, key: Any) -> Selection:
     items = _expanded(key, len(shape))
     sizes = iter(shape)
     axes = [_axis(item, next(sizes), number) for number, item in _numbered(items)]
-    return _layout(shape, bits, items, axes, _innermost(shape, axes, bits))
+    if strides is not None:
+        return _of_strided(shape, strides, bits, items, axes)
+    runs, fetched, origins = _layout(shape, bits, axes, _innermost(shape, axes, bits))
+    return _selection(runs, fetched, None, _index(items, axes, origins))
+
+
+def _of_strided(
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    bits: int,
+    items: list[Any],
+    axes: list[_Axis],
+) -> Selection:
+    """Select from elements in another order: that of C over other axes, or one with gaps."""
+    order = sorted(range(len(shape)), key=lambda axis: (shape[axis] == 1, -strides[axis], axis))
+    inner = tuple(shape[axis] for axis in order)
+    is_dense = normal_strides(inner, tuple(strides[axis] for axis in order)) is None
+    if is_dense or not all(len(axis.wanted) for axis in axes):
+        near = [axes[axis] for axis in order]
+        runs, fetched, origins = _layout(inner, bits, near, _innermost(inner, near, bits))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        by = c_strides(fetched)
+        index = _index(items, axes, [origins[at] for at in back])
+        return _selection(
+            runs, tuple(fetched[at] for at in back), tuple(by[at] for at in back), index
+        )
+    # With gaps, or with elements that are there twice: all from the first to the last.
+    firsts = [int(axis.wanted[0]) for axis in axes]
+    spans = tuple(
+        int(axis.wanted[-1]) + 1 - first for axis, first in zip(axes, firsts, strict=True)
+    )
+    start = sum(first * by for first, by in zip(firsts, strides, strict=True))
+    count = 1 + sum((n - 1) * by for n, by in zip(spans, strides, strict=True))
+    run = Runs.single(start * bits // 8, count * bits // 8)
+    return _selection(run, spans, strides, _index(items, axes, list(firsts)))
+
+
+def _selection(
+    runs: Runs, shape: tuple[int, ...], strides: tuple[int, ...] | None, index: tuple[Any, ...]
+) -> Selection:
+    return Selection(runs, shape, strides, index, int(runs.lengths.sum()))
+
+
+def _index(items: list[Any], axes: list[_Axis], origins: Sequence[int | None]) -> tuple[Any, ...]:
+    """Return the index into what was fetched."""
+    local = iter([axis.local(origin) for axis, origin in zip(axes, origins, strict=True)])
+    return tuple(item if item is None or item is Ellipsis else next(local) for item in items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +223,9 @@ def _innermost(shape: tuple[int, ...], axes: list[_Axis], bits: int) -> int:
 
 
 def _layout(
-    shape: tuple[int, ...], bits: int, items: list[Any], axes: list[_Axis], depth: int
-) -> Selection:
+    shape: tuple[int, ...], bits: int, axes: list[_Axis], depth: int
+) -> tuple[Runs, tuple[int, ...], list[int | None]]:
+    """Return what is fetched, its shape, and the first position of each axis read as a whole."""
     fetched = [len(axis.wanted) for axis in axes[: depth + 1]] + list(shape[depth + 1 :])
     origins: list[int | None] = [None] * (depth + 1) + [0] * (len(shape) - depth - 1)
     starts, length = np.zeros(1, np.int64), (math.prod(shape) * bits + 7) // 8
@@ -185,10 +240,7 @@ def _layout(
             block *= shape[at + 1]
             outer = np.asarray(axes[at].wanted, np.int64) * block
             starts = np.add.outer(outer, starts).ravel()
-    local = iter([axis.local(origin) for axis, origin in zip(axes, origins, strict=True)])
-    index = tuple(item if item is None or item is Ellipsis else next(local) for item in items)
-    runs = Runs.packed(starts, length)
-    return Selection(runs, tuple(fetched), index, len(starts) * length)
+    return Runs.packed(starts, length), tuple(fetched), origins
 
 
 def _within(axis: _Axis, block: int) -> tuple[np.ndarray[Any, Any], int, range | None]:

@@ -15,10 +15,9 @@ import numpy as np
 from ..errors import TensorNotFoundError, UnsupportedError, located
 from ..manifest import Tensor
 from ..manifest.dtypes import DType
-from ..manifest.fields import element_count
 from ..manifest.validate import check_layout
 from ..types import Framework
-from .arrays import Array, as_array, check_framework, to_torch
+from .arrays import Array, as_array, as_strided, check_framework, to_torch
 from .assembly import assemble
 from .blobs import Blobs
 from .component import LazyComponent
@@ -151,7 +150,7 @@ class LazyTensor:
         if self.layout == "dense":
             self._check_layout()
             part = self._tensor.components["data"]
-            return [Want(part, part.element.nbytes(self._count), self.name, "data")]
+            return [Want(part, self._stored_bytes(part.element), self.name, "data")]
         if self.layout in ("sparse_csr", "sparse_coo"):
             return [part._want() for part in self.components.values()]
         return []
@@ -164,15 +163,24 @@ class LazyTensor:
         self._check_layout()
         part = self._tensor.components["data"]
         element = part.element
-        decoded = self._blobs.decoded(part, element.nbytes(self._count))
-        return self._array(decoded, element, self.shape)
+        decoded = self._blobs.decoded(part, self._stored_bytes(element))
+        return self._array(decoded, element, self.shape, self._tensor.strides)
 
-    @property
-    def _count(self) -> int:
-        return element_count(self.shape)
+    def _stored_bytes(self, element: DType) -> int:
+        return element.nbytes(self._tensor.stored_count)
 
-    def _array(self, data: memoryview, element: DType, shape: tuple[int, ...]) -> Array:
-        return as_array(data, element, shape, exact=self._blobs.manifest.is_exact)
+    def _array(
+        self,
+        data: memoryview,
+        element: DType,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None,
+    ) -> Array:
+        exact = self._blobs.manifest.is_exact
+        if strides is None:
+            return as_array(data, element, shape, exact=exact)
+        limit = self._blobs.limits.max_decoded
+        return as_strided(data, element, shape, strides, exact=exact, limit=limit)
 
     def _check_layout(self) -> None:
         check_layout(self._tensor, exact=self._blobs.manifest.is_exact)
@@ -251,7 +259,8 @@ class LazyTensor:
 
         self._reader._check_open()
         destination = bytes_of(out, shape=self.shape, dtype=self.dtype)
-        if self.layout != "dense" or self._value_part.element.is_packed:
+        is_as_stored = self.layout == "dense" and self._tensor.strides is None
+        if not is_as_stored or self._value_part.element.is_packed:
             return None
         return replace(self._wants()[0], destination=destination)
 
@@ -261,7 +270,7 @@ class LazyTensor:
             np.copyto(out, self._numpy())
         elif want.part.element.name == "bool":
             assert want.destination is not None
-            np.copyto(out, self._array(want.destination, want.part.element, self.shape))
+            np.copyto(out, self._array(want.destination, want.part.element, self.shape, None))
 
     def _read(self, to: Framework) -> Any:
         """Return all elements as the published 1.0 package does."""
@@ -297,7 +306,8 @@ class LazyTensor:
             part = self._tensor.components["data"]
             view = self._blobs.view(part, private=True)
             if view is not None:
-                return to_torch(self._array(view, part.element, self.shape))
+                strides = self._tensor.strides
+                return to_torch(self._array(view, part.element, self.shape, strides))
         return to_torch(self._numpy())
 
     def scipy(self) -> Any:

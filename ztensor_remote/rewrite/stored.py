@@ -8,12 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from ..codecs import Hasher, StreamDecoder, compare_digests, is_checkable, too_long, too_short
+from ..codecs import Hasher, compare_digests, is_checkable, too_long, too_short
 from ..errors import LimitError, UnsupportedError
-from ..manifest import ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest import DEFLATE, ZSTD, ZSTD_SEEKABLE, Component
 from ..manifest.dtypes import BY_NAME, BY_STORAGE, DType, storage_width
 from ..manifest.validate import check_expansion
 from ..reader import Blobs, LazyComponent
+from ..reader.decoding import decoder_of
 from ..writer.rules import Rules
 from .feed import Feed, StoredBlob
 
@@ -42,6 +43,8 @@ class StoredElements:
     @classmethod
     def of(cls, lazy: LazyComponent, blobs: Blobs, part: Component, feed: Feed) -> StoredElements:
         """Return the elements of a component."""
+        if lazy._tensor.strides is not None:
+            raise UnsupportedError("elements in another order than that of C can't be copied")
         return cls(blobs, part, lazy.decoded_length, feed)
 
     @cached_property
@@ -71,7 +74,7 @@ class StoredElements:
 
         feed = Feed([StoredBlob(self.blobs, self.part)])
         try:
-            _decode(feed.take(self.part), add)
+            _decode(feed.take(self.part), add, self.part)
         finally:
             feed.close()
         return count
@@ -119,6 +122,7 @@ class StoredElements:
         check_expansion(part, expected, "the component")
         hasher = None if self.has_digest_of_stored else self._hasher()
         count = 0
+        write = _in_little(write, part)
 
         def take(data: memoryview) -> None:
             nonlocal count
@@ -153,16 +157,12 @@ class StoredElements:
         return Hasher(digest.partition(":")[0])  # type: ignore[arg-type]
 
 
-def _decode(
-    pieces: Iterator[memoryview],
-    write: Write,
-    part: Component | None = None,
-) -> None:
-    if part is not None and part.encoding not in (ZSTD, ZSTD_SEEKABLE):
+def _decode(pieces: Iterator[memoryview], write: Write, part: Component) -> None:
+    if part.encoding not in (DEFLATE, ZSTD, ZSTD_SEEKABLE):
         raise UnsupportedError(
             f"encoding {part.encoding!r} is unknown; the stored bytes can't be decoded"
         )
-    decoder = StreamDecoder(lambda data: write(memoryview(data)))
+    decoder = decoder_of(part, lambda data: write(memoryview(data)))
     for piece in pieces:
         decoder.feed(piece)
     decoder.finish()
@@ -173,3 +173,19 @@ def _little(piece: memoryview, part: Component) -> memoryview:
     if not part.big_endian or width == 1:
         return piece
     return np.frombuffer(piece, f"u{width}").byteswap().view(np.uint8).data
+
+
+def _in_little(write: Write, part: Component) -> Write:
+    """Return what takes pieces of any lengths, and writes their elements little-endian."""
+    width = storage_width(part.dtype)
+    if not part.big_endian or width == 1:
+        return write
+    rest = bytearray()
+
+    def swap(data: memoryview) -> None:
+        rest.extend(data)
+        whole = len(rest) // width * width
+        write(_little(memoryview(bytes(rest[:whole])), part))
+        del rest[:whole]
+
+    return swap

@@ -1,0 +1,73 @@
+"""Decode deflate, which members of zip files are stored in (RFC 1951)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+from ..errors import FormatError
+from ..types import Bytes
+
+_STEP = 1 << 20
+"""Most bytes that are decoded at a time: a kilobyte may stand for a thousand."""
+
+
+class Inflater:
+    """A decoder that is fed a stream piece by piece, and hands on a span of what it holds.
+
+    Parameters
+    ----------
+    write : callable
+        Given the decoded bytes, 1 MiB or fewer at a time.
+    start : int
+        Decoded bytes that are passed over.
+    length : int or None
+        Bytes to hand on; what follows them is not decoded. All by default.
+    """
+
+    def __init__(
+        self, write: Callable[[bytes], object], *, start: int = 0, length: int | None = None
+    ) -> None:
+        self._write = write
+        self._skip = start
+        self._left = length
+        self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def feed(self, data: Bytes) -> None:
+        """Decode the next stored bytes.
+
+        Raises
+        ------
+        FormatError
+        """
+        decoder = self._decoder
+        while not decoder.eof and self._left != 0:
+            try:
+                decoded = decoder.decompress(data, _STEP)
+            except zlib.error as error:
+                raise FormatError(
+                    f"the stored bytes are not valid deflate: {error}", rule="Encoding"
+                ) from None
+            if not decoded and not decoder.unconsumed_tail:
+                return
+            self._hand_on(decoded)
+            data = decoder.unconsumed_tail
+
+    def _hand_on(self, decoded: bytes) -> None:
+        passed = min(self._skip, len(decoded))
+        self._skip -= passed
+        wanted = decoded[passed:] if self._left is None else decoded[passed : passed + self._left]
+        if self._left is not None:
+            self._left -= len(wanted)
+        if wanted:
+            self._write(wanted)
+
+    def finish(self) -> None:
+        """Check that the stream is whole, as far as it is wanted.
+
+        Raises
+        ------
+        FormatError
+        """
+        if not self._decoder.eof and self._left != 0:
+            raise FormatError("the stored bytes are not valid deflate: cut off", rule="Encoding")
