@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MissingDependencyError
 from ..reader import LazyTensor, Reader
 from .chunking import chunks_of, groups_of
+from .extras import import_extra
 from .handle import Handle, StoredTensor, handle_of, token_of
 from .opening import opened
 
@@ -19,16 +20,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
 
 
-def import_dask(module: str) -> Any:
-    """Return a module of Dask's, or say how to get it."""
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"this needs Dask ({error}): pip install 'ztensor-remote[dask]'"
-        ) from None
+import_dask = partial(import_extra, extra="dask")
 
 
 def array(tensor: LazyTensor, chunks: Any = "auto") -> DaskArray:

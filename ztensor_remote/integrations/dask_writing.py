@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import InvalidInputError, located
 from ..manifest.dtypes import dtype_named
 from ..stores import locate
 from ..types import StorageOptions
+from ..writer import Writer
 from ..writer.assembly import DEFAULT, Options
 from ..writer.elements import dtype_name
 from ..writer.rules import Checksum
 from .chunking import groups_of
 from .dask import import_dask
-from .sharded import Job, Pieces, Written, discarding, publish, write_shard
+from .sharded import Job, Written, discarding, publish, write_shard
+
+_Header: TypeAlias = "tuple[str, tuple[int, ...], Any]"
 
 SHARD_SIZE = 256 << 20
 
@@ -81,7 +84,7 @@ def _checked(job: Job, name: str, array: Any) -> Any:
     return array
 
 
-def _header(name: str, array: Any) -> tuple[str, tuple[int, ...], Any]:
+def _header(name: str, array: Any) -> _Header:
     return name, array.shape, array.dtype
 
 
@@ -91,9 +94,11 @@ def _blocks(array: Any) -> list[Any]:
     return list(rows.to_delayed().ravel())
 
 
-def _write(
-    job: Job, headers: Sequence[tuple[str, tuple[int, ...], Any]], blocks: Sequence[list[Any]]
-) -> Written:
-    return write_shard(
-        job, (Pieces(*header, arrays) for header, arrays in zip(headers, blocks, strict=True))
-    )
+def _write(job: Job, headers: Sequence[_Header], blocks: Sequence[list[Any]]) -> Written:
+    def add(writer: Writer) -> None:
+        for header, arrays in zip(headers, blocks, strict=True):
+            with writer.stream_tensor(*header) as part:
+                for array in arrays:
+                    part.write(array)
+
+    return write_shard(job, add)

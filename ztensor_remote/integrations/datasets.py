@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ..errors import InvalidInputError
 from ..log import CheckpointLog
 from ..reader import Reader
+from .rows import row_count
 
 Row = dict[str, torch.Tensor]
 
@@ -40,20 +40,7 @@ class RowDataset(Dataset[Row]):
     def __init__(self, source: Any, names: Iterable[str] | None = None, **options: Any) -> None:
         self._reader = source if isinstance(source, Reader) else Reader(source, **options)
         self._names = list(self._reader if names is None else names)
-        lengths = {name: self._rows_of(name) for name in self._names}
-        if len(set(lengths.values())) != 1:
-            stated = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-            raise InvalidInputError(
-                f"the tensors must have the same number of rows, these have {stated or 'none'}",
-                url=self._reader.url,
-            )
-        self._length = lengths[self._names[0]]
-
-    def _rows_of(self, name: str) -> int:
-        tensor = self._reader[name]
-        if tensor.layout != "dense" or not tensor.shape:
-            raise InvalidInputError("it has no rows", tensor=name, url=self._reader.url)
-        return tensor.shape[0]
+        self._length = row_count(self._reader, self._names)
 
     def __len__(self) -> int:
         return self._length

@@ -7,10 +7,9 @@ refers to those of the shards (SPEC.md §10).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import FormatError, InvalidInputError, NotFoundError
 from ..manifest import Shard, Tensor
@@ -95,18 +94,14 @@ class Written:
     tensors: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """A dense tensor in pieces, which are its elements in C order, one after another."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Any
-    arrays: Iterable[Any]
-
-
-def write_shard(job: Job, tensors: Iterable[Pieces]) -> Written:
+def write_shard(job: Job, add: Callable[[Writer], object]) -> Written:
     """Write some of the tensors, under a name that no other attempt has.
+
+    Parameters
+    ----------
+    job : Job
+    add : callable
+        Gives them to a writer.
 
     Raises
     ------
@@ -118,10 +113,7 @@ def write_shard(job: Job, tensors: Iterable[Pieces]) -> Written:
     options = replace(job.options, attributes=None)
     file = Assembly(sink, rules_of("2"), options)
     with Writer._of(file) as writer:
-        for each in tensors:
-            with writer.stream_tensor(each.name, each.shape, each.dtype) as part:
-                for piece in each.arrays:
-                    part.write(piece)
+        add(writer)
     return Written(name, sink.shard(), {key: _in_shard(t, name) for key, t in file.tensors.items()})
 
 

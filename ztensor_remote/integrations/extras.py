@@ -1,0 +1,24 @@
+"""Libraries that are not installed with ours."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ..errors import MissingDependencyError
+
+
+def import_extra(module: str, *, extra: str) -> Any:
+    """Return a module of a library that one of our extras brings.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is not installed, or something that it needs is not.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"this needs {extra.capitalize()} ({error}): pip install 'ztensor-remote[{extra}]'"
+        ) from None
