@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +27,7 @@ class Recorder(PartedSink):
         super().__init__("test://object")
         self.sent: dict[int, bytes] = {}
         self.places: set[int] = set()
+        self.sent_from: dict[int, list[int]] = defaultdict(list)
         self.failing: dict[int, Exception] = {}
         self.calls: list[str] = []
         self.object: bytes | None = None
@@ -47,6 +49,7 @@ class Recorder(PartedSink):
         if number in self.failing:
             raise self.failing[number]
         self.places.add(id(data.obj))
+        self.sent_from[id(data.obj)].append(number)
         self.sent[number] = bytes(data)  # the memory is used again
         return str(number)
 
@@ -90,6 +93,20 @@ def test_memory_of_parts_is_used_again(sink: Recorder) -> None:
     sink.commit()
     assert len(sink.sent) == 100
     assert len(sink.places) <= parts.IN_FLIGHT + 1
+
+
+def test_large_data_are_sent_from_where_they_are(sink: Recorder) -> None:
+    data = bytearray(os.urandom(20 * PART + 3))
+    wanted = bytes(data)
+    sink.write(b"head")
+    sink.write(data)
+    data[:] = bytes(len(data))  # whatever is still under way was copied
+    sink.commit()
+    assert sink.object == b"head" + wanted
+    assert [len(sink.sent[number]) for number in sorted(sink.sent)] == [PART] * 20 + [7]
+    lent = sorted(sink.sent_from[id(data)])
+    assert len(lent) == 19 - parts.IN_FLIGHT
+    assert lent == [*range(2, 2 + len(lent))]
 
 
 @pytest.mark.parametrize(("size", "calls"), [(0, ["put"]), (PART - 1, ["put"])])

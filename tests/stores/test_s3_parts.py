@@ -7,14 +7,26 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+import s3fs
 
 from tests.servers.faults import Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote import Writer
 from ztensor_remote.errors import StoreError
-from ztensor_remote.stores import Location, open_append, open_sink, open_source, s3_parts, upload_s3
+from ztensor_remote.stores import (
+    Location,
+    open_append,
+    open_sink,
+    open_source,
+    s3_parts,
+    s3_urls,
+    upload_s3,
+)
+from ztensor_remote.stores.event_loop import run
+from ztensor_remote.stores.s3 import target_of
 from ztensor_remote.stores.sink import aborting
 from ztensor_remote.stores.upload_s3 import S3Sink
 
@@ -117,6 +129,46 @@ def test_checksums_that_the_caller_does_not_want(place: Place) -> None:
     named = {"request_checksum_calculation": "when_required"}
     assert place.with_options(config_kwargs=named).write().fallback is None
     assert not any("checksum" in name for part in place.parts for name in part.headers)
+
+
+@on("place", ["ministack", "rclone"], indirect=True)
+@on(("seconds", "signed"), [(60.0, 1), (-1.0, 3)])
+def test_the_client_signs_one_url_and_others_are_made_like_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, seconds: float, signed: int
+) -> None:
+    numbers: list[int] = []
+
+    async def counted(fs: Any, method: str, named: Any, headers: Any) -> Any:
+        numbers.append(named["PartNumber"])
+        return await target_of(fs, method, named, headers)
+
+    monkeypatch.setattr(s3_urls, "target_of", counted)
+    monkeypatch.setattr(s3_urls, "_RENEWED_AFTER", seconds)
+    assert place.write().fallback is None
+    assert [part.status for part in place.parts] == [200] * 3
+    assert len(numbers) == signed
+
+
+@on("token", [None, "to+ken/="])
+@on("headers", [{}, {"x-amz-checksum-crc32c": "AAAAAA=="}])
+def test_urls_are_those_that_the_client_would_sign(
+    token: str | None, headers: dict[str, str]
+) -> None:
+    fs = s3fs.S3FileSystem(
+        key="key", secret="secret", token=token, endpoint_url="http://127.0.0.1:1"
+    )
+    named = {"Bucket": "bucket", "Key": "a b/ü+.zt", "UploadId": "up+/="}
+    urls = s3_urls.PartURLs(fs, named)
+    part = {"ChecksumCRC32C": "AAAAAA=="} if headers else {}
+    urls.target({"PartNumber": 1, **part}, headers)
+    while True:  # until both were signed in the same second
+        ours = urls.target({"PartNumber": 22, **part}, headers).url
+        theirs = run(fs, target_of, fs, "upload_part", named | part | {"PartNumber": 22}, headers)
+        date = [parse_qs(url)["X-Amz-Date"] for url in (ours, theirs.url)]
+        if date[0] == date[1]:
+            break
+    assert ours == theirs.url
+    assert "partNumber=22&" in ours
 
 
 @on("place", ["moto"], indirect=True)

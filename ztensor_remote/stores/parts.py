@@ -12,6 +12,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..errors import ConcurrentWriteError, NotFoundError, ObjectChangedError, StoreError
 from ..types import Bytes
 from .control import Control
@@ -130,18 +132,35 @@ class PartedSink(ABC):
         """Drop what was sent."""
 
     def write(self, data: Bytes) -> None:
-        """Take the next bytes; waits while too many parts are under way."""
+        """Take the next bytes; waits while too many parts are under way.
+
+        Parts of large data are sent from where they are. As many as travel at once are copied at
+        its end, so that they go on while the caller prepares what comes next.
+        """
         rest = memoryview(data).cast("B")
         self.size += len(rest)
+        lent: list[Future[str]] = []
         while rest:
-            if self._part is None:
-                self._part = self._memory.take(self.size_of_part(len(self._sent) + 1))
-            room = self._part[self._filled :][: len(rest)]
-            room[:] = rest[: len(room)]
-            rest = rest[len(room) :]
-            self._filled += len(room)
-            if self._filled == len(self._part):
-                self._send()
+            part = self.size_of_part(len(self._sent) + 1)
+            if self._part is None and len(rest) >= (self.in_flight + 1) * part:
+                lent.append(self._send_part(rest[:part]))
+                rest = rest[part:]
+            else:
+                rest = rest[self._fill(rest) :]
+        for sent in lent:
+            sent.result()
+
+    def _fill(self, data: memoryview) -> int:
+        """Copy as much as the part takes that waits; return how much that was."""
+        if self._part is None:
+            self._part = self._memory.take(self.size_of_part(len(self._sent) + 1))
+        room = self._part[self._filled :][: len(data)]
+        # Assigning to a memoryview would stop all other threads, those that send among them.
+        np.copyto(np.frombuffer(room, np.uint8), np.frombuffer(data[: len(room)], np.uint8))
+        self._filled += len(room)
+        if self._filled == len(self._part):
+            self._send()
+        return len(room)
 
     @property
     def buffered(self) -> memoryview:
@@ -168,13 +187,17 @@ class PartedSink(ABC):
         self.commit()
 
     def _send(self) -> None:
-        number = len(self._sent) + 1
+        self._send_part(self.buffered, self._part)
+        self._part, self._filled = None, 0
+
+    def _send_part(self, data: memoryview, memory: memoryview | None = None) -> Future[str]:
+        """Send a part in the background; its memory, if it is ours, is used again afterwards."""
         self._begin()
         self._wait_for_room()
-        part = self._submit(self._send_retried, number, self.buffered, self._part)
-        self._part, self._filled = None, 0
+        part = self._submit(self._send_retried, len(self._sent) + 1, data, memory)
         self._sent.append(part)
         self._under_way.add(part)
+        return part
 
     def _begin(self) -> None:
         # In a thread, which an interrupt of this one does not reach: an upload would be left that

@@ -17,7 +17,8 @@ from .event_loop import run
 from .failures import Transient, scrub
 from .lane import REFUSALS, HTTPStatusError
 from .put import put
-from .s3 import call_s3, target_of
+from .s3 import call_s3
+from .s3_urls import PartURLs
 from .target import NoTarget
 
 _HEADER = "x-amz-checksum-crc32c"
@@ -50,6 +51,7 @@ class S3Parts:
         self.fallback: str | None = None
         self._fs = fs
         self._upload = upload
+        self._urls = PartURLs(fs, upload)
         self._timeout = timeout
         self._checked = checked
 
@@ -76,9 +78,7 @@ class S3Parts:
 
     def _put(self, part: dict[str, Any], data: memoryview) -> str:
         headers = {_HEADER: part["ChecksumCRC32C"]} if self._checked else {}
-        named = {**self._upload, **part}
-        target = run(self._fs, target_of, self._fs, "upload_part", named, headers)
-        etag = put(target, data, timeout=self._timeout)["ETag"]
+        etag = put(self._urls.target(part, headers), data, timeout=self._timeout)["ETag"]
         if etag is None:
             raise NoTarget("the server's answers to plain requests have no ETag")
         return str(etag)
