@@ -11,4 +11,4 @@ Location: TypeAlias = "str | os.PathLike[str] | Bytes"
 StorageOptions: TypeAlias = Mapping[str, Any]
 Attributes: TypeAlias = dict[str, Any]
 Verify: TypeAlias = bool | Literal["slices"]
-Framework: TypeAlias = Literal["numpy", "torch"]
+Framework: TypeAlias = Literal["numpy", "torch", "jax", "scipy"]

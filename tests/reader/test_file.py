@@ -139,7 +139,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("to", ["tensorflow", None])
     def test_for_an_unknown_library(self, model: zt.Reader, to: Any) -> None:
-        with pytest.raises(zt.InvalidInputError, match="use 'numpy' or 'torch'"):
+        with pytest.raises(zt.InvalidInputError, match="use one of 'numpy', 'torch'"):
             model.load(["mask"], to=to)
 
     def test_the_first_error_names_its_tensor(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -60,6 +61,13 @@ class TestSparse:
         assert isinstance(found, sp.csr_matrix if name == "csr" else sp.coo_matrix)
         assert same(found.toarray(), DENSE)
 
+    def test_scipy_has_arrays(self, model: zt.Reader, name: str) -> None:
+        for found in (model.read_tensor(name, to="scipy"), model.load([name], to="scipy")[name]):
+            assert isinstance(found, sp.csr_array if name == "csr" else sp.coo_array)
+            assert same(found.toarray(), DENSE)
+        part = model.load(slices={name: np.s_[1:, 3]}, to="scipy")[name]
+        assert same(part, DENSE[1:, 3])
+
     @ignores_torchs_beta
     def test_torch(self, model: zt.Reader, name: str) -> None:
         found = model[name].torch()
@@ -107,6 +115,87 @@ def test_sparse_values_of_small_floats(dtype: str, layout: str) -> None:
         with pytest.raises(zt.UnsupportedError, match="SciPy"):
             model["t"].scipy()
         model.verify()
+
+
+class TestScipysForms:
+    """What SciPy allows and others need not expect: unsorted columns, repeated cells, zeros."""
+
+    UNSORTED = sp.csr_array((np.array([1.0, 2, 3]), [2, 0, 2], [0, 3, 3, 3]), shape=(3, 4))
+    REPEATED = sp.coo_array((np.array([1.0, 2, 0]), ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_come_back(self, version: str) -> None:
+        for matrix in (self.UNSORTED, self.REPEATED):
+            with zt.open(written(lambda w, m=matrix: w.add_tensor("t", m), version=version)) as r:
+                found = r["t"].scipy()
+            assert same(found.toarray(), matrix.toarray())
+            if version == "2":  # which demands one order and no cell twice
+                matrix = matrix.copy()
+                matrix.sum_duplicates()
+            assert same(found.data, matrix.data)
+
+    def test_what_is_given_is_left_alone(self) -> None:
+        before = self.UNSORTED.copy()
+        written(lambda writer: writer.add_tensor("t", self.UNSORTED), version="2")
+        assert same(self.UNSORTED.indices, before.indices)
+        assert same(self.UNSORTED.data, before.data)
+
+    @pytest.mark.parametrize("wide", [False, True])
+    def test_indices_are_as_narrow_as_they_can_be(self, wide: bool) -> None:
+        shape = (2, 1 << 40) if wide else (2, 4)
+        csr = sp.csr_array((np.ones(1), np.array([3]), np.array([0, 1, 1])), shape=shape)
+
+        def add(writer: zt.Writer) -> None:
+            writer.add_tensor("csr", csr)
+            writer.add_tensor("coo", csr.tocoo())
+
+        with zt.open(written(add)) as model:
+            dtype = np.int64 if wide else np.int32
+            found = model["csr"].scipy()
+            assert found.indices.dtype == found.indptr.dtype == dtype
+            assert {axis.dtype for axis in model["coo"].scipy().coords} == {np.dtype(dtype)}
+
+    @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_nothing(self, shape: tuple[int, int], version: str) -> None:
+        for kind in (sp.csr_array, sp.coo_array):
+            with zt.open(
+                written(lambda w, k=kind: w.add_tensor("t", k(shape)), version=version)
+            ) as r:
+                found = r["t"].scipy()
+            assert isinstance(found, kind) and found.shape == shape and found.nnz == 0
+
+    def test_work_in_place_whatever_is_mapped(self, tmp_path: Path) -> None:
+        with zt.Writer(tmp_path / "t.zt") as writer:
+            writer.add_tensor("t", self.UNSORTED)
+        with zt.open(tmp_path / "t.zt") as model:
+            found = model["t"].scipy()
+            found.sum_duplicates()
+            found *= 2
+            assert found.data.tolist() == [4, 8]
+            assert same(model["t"].scipy().data, self.UNSORTED.data)
+
+    def test_one_dimension(self) -> None:
+        row = np.array([0, 1.5, 0])
+        with zt.open(written(lambda writer: writer.add_tensor("t", sp.coo_array(row)))) as model:
+            assert same(model["t"].scipy().toarray(), row)
+        with pytest.raises(zt.InvalidInputError, match=r"two dimensions.*tocoo\(\).*tensor 't'"):
+            written(lambda writer: writer.add_tensor("t", sp.csr_array(row)))
+
+    def test_halves_are_refused(self) -> None:
+        halves = np.ones(2, np.float16)
+        url = written(lambda w: w.add_sparse_csr("t", halves, [0, 1], [0, 1, 2], (2, 2)))
+        with zt.open(url) as model:
+            for read in (model["t"].scipy, lambda: model.load(to="scipy")):
+                with pytest.raises(zt.UnsupportedError, match=r"can't hold float16; use .*'t'"):
+                    read()
+            assert same(model["t"].numpy(), np.eye(2, dtype=np.float16))
+
+
+def test_dense_tensors_are_numpys_where_others_are_scipys() -> None:
+    with zt.open(written(lambda writer: writer.add_tensor("t", DENSE))) as model:
+        assert same(model.read_tensor("t", to="scipy"), DENSE)
+        assert same(model.load(to="scipy")["t"], DENSE)
 
 
 def test_cells_that_are_named_twice_add_up() -> None:

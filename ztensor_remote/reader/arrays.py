@@ -18,6 +18,7 @@ from ..manifest.dtypes import DType
 from ..types import Framework
 
 if TYPE_CHECKING:
+    from jax import Array as JaxArray
     from torch import Tensor as TorchTensor
     from torch import dtype as TorchDType
 
@@ -124,7 +125,8 @@ def check_framework(to: str) -> None:
     InvalidInputError
     """
     if to not in get_args(Framework):
-        raise InvalidInputError(f"to={to!r} is not supported; use 'numpy' or 'torch'")
+        names = ", ".join(map(repr, get_args(Framework)))
+        raise InvalidInputError(f"to={to!r} is not supported; use one of {names}")
 
 
 def to_torch(array: Array) -> TorchTensor:
@@ -181,3 +183,55 @@ def import_torch() -> Any:
             "this needs PyTorch: pip install 'ztensor-remote[torch]'"
         ) from None
     return torch
+
+
+def to_jax(array: Array, device: Any = None) -> JaxArray:
+    """Return a JAX array, over the array's memory where the device can use it.
+
+    Nothing may write to that memory afterwards.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+    device : jax.Device or jax.sharding.Sharding, optional
+        JAX's default device otherwise.
+
+    Raises
+    ------
+    UnsupportedError
+        JAX has no such dtype, or would store another one.
+    MissingDependencyError
+    """
+    jax = import_jax()
+    check_jax_dtype(array.dtype)
+    made: JaxArray = jax.device_put(array, device, may_alias=True)
+    return made
+
+
+def check_jax_dtype(dtype: np.dtype[Any]) -> None:
+    """Refuse dtypes that JAX does not have, or silently makes others of.
+
+    Raises
+    ------
+    UnsupportedError, MissingDependencyError
+    """
+    try:
+        taken = import_jax().dtypes.canonicalize_dtype(dtype)
+    except TypeError:
+        raise UnsupportedError(f"JAX has no dtype {dtype.name}; read it as NumPy's") from None
+    if taken != dtype:
+        raise UnsupportedError(
+            f"JAX would make {taken.name} of {dtype.name}: allow it 64 bits with "
+            "jax.config.update('jax_enable_x64', True), or read it as NumPy's and convert it"
+        )
+
+
+def import_jax() -> Any:
+    """Return JAX, or say how to get it."""
+    try:
+        import jax
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"this needs JAX ({error}): pip install 'ztensor-remote[jax]'"
+        ) from None
+    return jax

@@ -32,8 +32,9 @@ class Loads(Mapping[str, LazyTensor]):
         Parameters
         ----------
         name : str
-        to : {"numpy", "torch"}
-            For sparse tensors ``"numpy"`` means SciPy's ``csr_matrix`` or ``coo_matrix``.
+        to : {"numpy", "torch", "jax", "scipy"}
+            For sparse tensors ``"numpy"`` means SciPy's ``csr_matrix`` or ``coo_matrix``, and
+            ``"scipy"`` its ``csr_array`` or ``coo_array``; others are NumPy arrays with both.
 
         Raises
         ------
@@ -61,14 +62,14 @@ class Loads(Mapping[str, LazyTensor]):
         slices : mapping of str to index expression, optional
             What to read of these tensors, as one would index them: ``{"w": np.s_[:, :128]}``. The
             others are read whole.
-        to : {"numpy", "torch"}
+        to : {"numpy", "torch", "jax", "scipy"}
         callback : fsspec.callbacks.Callback, optional
             Told the stored bytes to read (`set_size`) and those read (`relative_update`).
 
         Returns
         -------
         dict
-            Name to array, tensor, or SciPy matrix, as `read_tensor` returns them.
+            Name to what `read_tensor` returns; selections of sparse tensors are dense.
 
         Raises
         ------

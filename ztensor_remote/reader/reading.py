@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..types import Framework
-from .arrays import check_shape, to_torch
+from .arrays import check_shape, to_jax, to_torch
 from .selection import Selection, select
 from .want import Want
 
@@ -97,6 +97,7 @@ def _chosen(tensor: LazyTensor, selection: Selection, memory: memoryview) -> Any
 
 
 def _returned_as(to: Framework, array: Any) -> Any:
-    if to == "numpy":
+    if to in ("numpy", "scipy"):
         return array
-    return to_torch(np.array(array) if np.ndim(array) == 0 else np.ascontiguousarray(array))
+    whole = np.array(array) if np.ndim(array) == 0 else np.ascontiguousarray(array)
+    return to_torch(whole) if to == "torch" else to_jax(whole)

@@ -1,4 +1,4 @@
-"""Sparse tensors: their arrays checked, then as SciPy, torch or dense (SPEC.md §3)."""
+"""Sparse tensors: their arrays checked, then as SciPy, torch, JAX or dense (SPEC.md §3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import FormatError, LimitError, MissingDependencyError, UnsupportedError
-from .arrays import Array, import_torch, is_foreign, to_torch
+from .arrays import Array, import_jax, import_torch, is_foreign, to_jax, to_torch
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -89,6 +89,13 @@ class CSR:
         )
         return made
 
+    def jax(self, device: Any = None) -> Any:
+        """Return a ``jax.experimental.sparse.BCSR``."""
+        index = _index_dtype(max(*self.shape, len(self.values)))
+        arrays = self.values, self.indices.astype(index), self.indptr.astype(index)
+        parts = tuple(to_jax(array, device) for array in arrays)
+        return _import_jax_sparse().BCSR(parts, shape=self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class COO:
@@ -150,6 +157,12 @@ class COO:
         )
         return made
 
+    def jax(self, device: Any = None) -> Any:
+        """Return a ``jax.experimental.sparse.BCOO``."""
+        cells = np.ascontiguousarray(self.coords.T, _index_dtype(max(self.shape)))
+        parts = to_jax(self.values, device), to_jax(cells, device)
+        return _import_jax_sparse().BCOO(parts, shape=self.shape)
+
 
 def dense(sparse: CSR | COO, *, limit: int) -> Array:
     """Return the tensor with its zeros; values of one cell add up, as in SciPy.
@@ -207,7 +220,7 @@ def _reject(message: str) -> None:
 
 def _index_dtype(largest: int) -> type[np.signedinteger[Any]]:
     if largest > np.iinfo(np.int64).max:
-        raise UnsupportedError(f"SciPy's indices can't count to {largest}; use the components")
+        raise UnsupportedError(f"indices of 64 bits can't count to {largest}; use the components")
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
@@ -217,7 +230,15 @@ def _for_scipy(values: Array) -> Array:
             f"SciPy's sparse types can't hold {values.dtype.name}; use .numpy(), .torch() or the "
             "components"
         )
-    return values
+    # SciPy works in place: it sorts, adds up, scales. Mapped values can't be written to.
+    return values if values.flags.writeable else values.copy()
+
+
+def _import_jax_sparse() -> Any:
+    import_jax()
+    import jax.experimental.sparse
+
+    return jax.experimental.sparse
 
 
 def _import_scipy() -> Any:

@@ -16,25 +16,23 @@ from ..errors import TensorNotFoundError, UnsupportedError, located
 from ..manifest import Tensor
 from ..manifest.dtypes import DType
 from ..manifest.validate import check_layout
-from ..types import Framework
-from .arrays import Array, as_array, as_strided, check_framework, to_torch
+from .arrays import Array, as_array, as_strided
 from .assembly import assemble
 from .blobs import Blobs
 from .component import LazyComponent
+from .conversions import Conversions
 from .quantized import dequantized, no_array
 from .reading import reading_some
 from .sparse import COO, CSR, dense
 from .want import Want
 
 if TYPE_CHECKING:
-    from torch import Tensor as TorchTensor
-
     from .file import Reader
 
 _VALUE_ROLES = ("data", "values", "packed_weight")
 
 
-class LazyTensor:
+class LazyTensor(Conversions):
     """A tensor in a file: shape, dtype and attributes now, elements when they are asked for.
 
     Indexing fetches only the bytes it needs. `numpy` and ``np.asarray`` fetch all.
@@ -119,24 +117,6 @@ class LazyTensor:
 
     # --- elements ---------------------------------------------------------------------------
 
-    def numpy(self) -> Array:
-        """Return all elements.
-
-        Returns
-        -------
-        numpy.ndarray, of `shape` and `dtype`
-            For raw data in a local file a read-only view of its mapping, valid after the reader
-            is closed; otherwise new memory. Sparse tensors come back with their zeros.
-
-        Raises
-        ------
-        UnsupportedError
-            A layout, encoding or logical type that can't be turned into one array.
-        DigestError, FormatError, StoreError
-        """
-        with self._located():
-            return self._numpy()
-
     def _numpy(self) -> Array:
         self._reader._check_open()
         if self.layout == "dense":
@@ -144,6 +124,20 @@ class LazyTensor:
         if self.layout in ("sparse_csr", "sparse_coo"):
             return dense(self._sparse(), limit=self._blobs.limits.max_decoded)
         raise no_array(self._tensor)
+
+    def _private(self) -> Array:
+        self._reader._check_open()
+        mapped = self._mapped_privately() if self._is_view else None
+        array = self._numpy() if mapped is None else mapped
+        return array if array.flags.writeable else array.copy()
+
+    def _mapped_privately(self) -> Array | None:
+        self._check_layout()
+        part = self._tensor.components["data"]
+        view = self._blobs.view(part, private=True)
+        if view is None:
+            return None
+        return self._array(view, part.element, self.shape, self._tensor.strides)
 
     def _wants(self) -> list[Want]:
         """Return what has to be loaded for `numpy`, or `sparse`."""
@@ -184,21 +178,6 @@ class LazyTensor:
 
     def _check_layout(self) -> None:
         check_layout(self._tensor, exact=self._blobs.manifest.is_exact)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return all elements for ``np.asarray``."""
-        if copy is False:
-            self._check_needs_no_copy(dtype)
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def _check_needs_no_copy(self, dtype: Any) -> None:
-        if dtype is not None and self.dtype != dtype:
-            raise ValueError(f"{self.name!r} is {self.dtype}, {dtype} needs a copy")
-        if not self._is_view:
-            raise ValueError(f"{self.name!r} can't be had without reading it into new memory")
 
     def __getitem__(self, key: Any) -> Any:
         """Return the selected elements, fetching only the bytes they need.
@@ -271,56 +250,6 @@ class LazyTensor:
         elif want.part.element.name == "bool":
             assert want.destination is not None
             np.copyto(out, self._array(want.destination, want.part.element, self.shape, None))
-
-    def _read(self, to: Framework) -> Any:
-        """Return all elements as the published 1.0 package does."""
-        check_framework(to)
-        if to == "torch":
-            return self.torch()
-        if self.layout in ("sparse_csr", "sparse_coo"):
-            return self.sparse().scipy("matrix")
-        return self.numpy()
-
-    def torch(self, device: Any = None) -> TorchTensor:
-        """Return all elements as a torch tensor; sparse tensors as torch's sparse ones.
-
-        Parameters
-        ----------
-        device : torch.device or str, optional
-            Where to put it; the CPU by default.
-
-        Raises
-        ------
-        MissingDependencyError
-            torch is not installed.
-        """
-        with self._located():
-            made = self._torch()
-        return made if device is None else made.to(device=device)
-
-    def _torch(self) -> TorchTensor:
-        if self.layout in ("sparse_csr", "sparse_coo"):
-            return self._sparse().torch()
-        if self._is_view:
-            self._check_layout()
-            part = self._tensor.components["data"]
-            view = self._blobs.view(part, private=True)
-            if view is not None:
-                strides = self._tensor.strides
-                return to_torch(self._array(view, part.element, self.shape, strides))
-        return to_torch(self._numpy())
-
-    def scipy(self) -> Any:
-        """Return a sparse tensor as ``scipy.sparse.csr_array`` or ``coo_array``.
-
-        Raises
-        ------
-        UnsupportedError
-            The tensor is not sparse, or SciPy has no sparse type of its dtype.
-        MissingDependencyError
-            SciPy is not installed.
-        """
-        return self.sparse().scipy("array")
 
     def sparse(self) -> CSR | COO:
         """Return a sparse tensor as its arrays, the indices checked.

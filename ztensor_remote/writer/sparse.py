@@ -42,7 +42,7 @@ def csr_of(
     )
     _check_values(matrix.values)
     if len(matrix.shape) != 2:
-        raise InvalidInputError(f"CSR needs two dimensions, not {matrix.shape}")
+        raise InvalidInputError(f"CSR needs two dimensions, not {matrix.shape}; use .tocoo()")
     try:
         matrix.check(sorted_rows=sorted_rows)
     except FormatError as error:
