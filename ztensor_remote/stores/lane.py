@@ -11,23 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPResponse
-from io import DEFAULT_BUFFER_SIZE
-from socket import socket
+from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import urljoin, urlsplit
 
 from .answer import Answer, RangeNotSatisfiable, Receive, check_encoding, stated_length
+from .body import receive_body
 from .connections import connections, proxy_headers
 from .control import Control
-from .scatter import Scatter
 from .source import Identity
 from .target import Target
-
-_CHUNK = 1 << 20
-"""Bytes after which a transfer looks up: whether it goes on, and what is to be done with them."""
-
-_RECORD = 8 << 10
-"""Bytes: less at once means that the sender is not keeping up."""
 
 _MOST_HOPS = 5
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -145,12 +137,7 @@ class HTTPLane:
             if response.status not in (200, 206):
                 raise refusal(connection, response)
             scatter = receive(_answer(target, response, waited))
-
-            def before_each() -> None:
-                sock.settimeout(control.remaining(self._timeout))
-
-            timed = before_each if control.is_timed else None
-            if not _receive(response, sock, scatter, timed):
+            if not receive_body(response, sock, scatter, timeout=self._timeout, control=control):
                 connection.close()
             return None
 
@@ -208,75 +195,6 @@ def _answer(target: Target, response: HTTPResponse, waited: float) -> Answer:
         None if version == "null" else version,
         waited,
     )
-
-
-def _receive(
-    response: HTTPResponse,
-    sock: socket,
-    scatter: Scatter,
-    before_each: Callable[[], None] | None,
-) -> bool:
-    """Receive the body, each step as soon as anything is there.
-
-    Parameters
-    ----------
-    before_each : callable, optional
-        Called before each wait, where there is a deadline.
-
-    Returns
-    -------
-    bool
-        Whether the connection can be used again.
-
-    Notes
-    -----
-    What has arrived counts even if the next step fails: the next request begins behind it. What
-    follows the announced bytes does not.
-    """
-    is_sized = response.length is not None
-    is_drained = False
-    while scatter.missing:
-        if before_each is not None:
-            before_each()
-        room = scatter.next(_CHUNK)
-        if is_drained and before_each is None:
-            count = _fill(sock, room)
-        elif is_sized:  # http.client's own readinto goes on until all of the memory is full
-            count = response.fp.readinto1(room)
-            # What came along with the headers is taken first; all of it, if there is room.
-            is_drained = len(room) >= DEFAULT_BUFFER_SIZE
-        elif data := response.read1(len(room)):
-            scatter.write(data)
-            continue
-        else:
-            return False
-        if not count:
-            return False
-        scatter.advance(count)
-    if is_sized:
-        response.close()  # nothing is left: the connection is free
-        return True
-    if not response.chunked:
-        return False
-    try:
-        return not response.read1(1)
-    except (OSError, HTTPException):
-        return False
-
-
-def _fill(sock: socket, room: memoryview) -> int:
-    """Receive until the memory is full or the server has a pause; return how much has come.
-
-    TLS hands over 16 KiB at a time: a look-up after each would take as long as decrypting them.
-    """
-    filled = count = sock.recv_into(room)
-    while count >= _RECORD and filled < len(room):
-        try:
-            count = sock.recv_into(room[filled:])
-        except OSError:  # what has arrived counts; the next call fails again
-            return filled
-        filled += count
-    return filled
 
 
 def refusal(connection: HTTPConnection, response: HTTPResponse) -> Exception:

@@ -107,8 +107,8 @@ class MappedSource:
 
         def read() -> None:
             while scatter.missing:
-                room = [scatter.next(_STEP)]
-                count = os.preadv(self._file, room, offset + scatter.filled)
+                rooms = scatter.rooms(_STEP)
+                count = os.preadv(self._file, rooms, offset + scatter.filled)
                 if not count:
                     raise self._shrunk()
                 scatter.advance(count)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from ..types import Bytes
 from .control import Control
 
+_MOST_ROOMS = 256
+"""The kernel takes 1024 at once, and a megabyte is seldom in more."""
+
 
 class Scatter:
     """Pieces of memory that are filled one after another, from front to back.
@@ -37,24 +40,31 @@ class Scatter:
         """Bytes that have not arrived."""
         return self.length - self.filled
 
-    def next(self, most: int) -> memoryview:
-        """Return the memory to fill next, `most` bytes or fewer; none when all is filled."""
-        return self._pieces[-1][:most] if self._pieces else memoryview(b"")
+    def rooms(self, most: int) -> list[memoryview]:
+        """Return the memory to fill next, in order, of `most` bytes or fewer."""
+        rooms = []
+        for piece in reversed(self._pieces[-_MOST_ROOMS:]):
+            rooms.append(piece[:most])
+            most -= len(piece)
+            if most <= 0:
+                break
+        return rooms
 
     def advance(self, count: int) -> None:
-        """Note that the first `count` bytes of `next` are filled."""
+        """Note that the first `count` bytes of `rooms` are filled."""
         self._control.check()
         self.filled += count
-        if count == len(self._pieces[-1]):
-            self._pieces.pop()
-        else:
-            self._pieces[-1] = self._pieces[-1][count:]
+        while count:
+            piece = self._pieces.pop()
+            if count < len(piece):
+                self._pieces.append(piece[count:])
+            count -= min(count, len(piece))
 
     def write(self, data: Bytes) -> None:
         """Copy bytes in; what is more than was announced is nobody's."""
         rest = memoryview(data)[: self.missing]
         while rest:
-            room = self.next(len(rest))
+            room = self.rooms(len(rest))[0]
             room[:] = rest[: len(room)]
             self.advance(len(room))
             rest = rest[len(room) :]
