@@ -27,8 +27,6 @@ errors that come from other libraries is scrubbed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 
@@ -92,24 +90,33 @@ def _rebuild(cls: type[ZTensorError], state: dict[str, Any]) -> ZTensorError:
     return error
 
 
-@contextmanager
-def located(
-    *, url: str | None = None, tensor: str | None = None, component: str | None = None
-) -> Iterator[None]:
+class located:
     """Tell errors of our tree that leave the block where they happened.
 
     Memory that runs out is one of them: a small file may say that it is large.
     """
-    try:
-        yield
-    except ZTensorError as error:
-        error.at(url=url, tensor=tensor, component=component)
-        raise
-    except MemoryError as error:
-        message = (
-            f"there is not enough memory: {error}" if str(error) else "there is no memory left"
-        )
-        raise LimitError(message, url=url, tensor=tensor, component=component) from None
+
+    __slots__ = ("_component", "_tensor", "_url")
+
+    def __init__(
+        self, *, url: str | None = None, tensor: str | None = None, component: str | None = None
+    ) -> None:
+        self._url = url
+        self._tensor = tensor
+        self._component = component
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ZTensorError):
+            error.at(url=self._url, tensor=self._tensor, component=self._component)
+        elif isinstance(error, MemoryError):
+            text = str(error)
+            message = f"there is not enough memory: {text}" if text else "there is no memory left"
+            raise LimitError(
+                message, url=self._url, tensor=self._tensor, component=self._component
+            ) from None
 
 
 class FormatError(ZTensorError, ValueError):

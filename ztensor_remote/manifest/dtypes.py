@@ -42,6 +42,11 @@ class DType:
         """Whether several elements share a byte (low bits first)."""
         return self.bits < 8
 
+    @property
+    def is_encoded(self) -> bool:
+        """Whether all stored bytes have to be looked at to have an array: to unpack or check."""
+        return self.bits < 8 or self.name == "bool"
+
     def numpy(self) -> np.dtype[Any]:
         """Return the NumPy dtype of a decoded element."""
         return _numpy_dtype(self.name)

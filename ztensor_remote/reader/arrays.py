@@ -96,7 +96,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
     ------
     UnsupportedError
     """
-    if math.prod(size for size in shape if size) > _MOST_ELEMENTS:
+    if math.prod(filter(None, shape)) > _MOST_ELEMENTS:
         raise UnsupportedError(f"NumPy has no arrays of the shape {shape}")
 
 

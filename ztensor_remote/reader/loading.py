@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..codecs import FRAME_SIZE, PartialDigest, SeekTable, check_digest
-from ..errors import ZTensorError
 from ..manifest import Component
 from ..manifest.dtypes import storage_width
 from ..stores import (
@@ -108,14 +107,15 @@ class Loading:
         here: list[Want] = []
         by_source: dict[Source, list[Want]] = defaultdict(list)
         self._blobs.open_shards(want.part for want in wants)
+        is_mapped: dict[Source, bool] = {}
         for want in wants:
-            try:
+            with located_at(want):
                 check_decodable(want.part, want.length, self._blobs.limits)
                 source = self._blobs.source_of(want.part)
-            except ZTensorError as error:
-                raise error.at(tensor=want.tensor, component=want.role) from None
+            if source not in is_mapped:
+                is_mapped[source] = source.view(0, 0) is not None
             is_copied = want.part.is_raw and (want.destination or want.runs) is not None
-            is_shown = source.view(0, 0) is not None and not is_copied
+            is_shown = is_mapped[source] and not is_copied
             (here if is_shown or not want.part.length else by_source[source]).append(want)
         return here, by_source
 
@@ -199,7 +199,7 @@ class Loading:
 
     def _fetches_of(self, source: Source, wants: list[Want]) -> Iterable[Fetch]:
         runs, raw, pieces = self._runs(wants)
-        arrivals = [Arrival(want, self._destination(want), self._digest(want)) for want in raw]
+        arrivals = [Arrival(want, self._destination(want), self._stated(want)) for want in raw]
 
         def landed(index: int, start: int, stop: int) -> None:
             arrival = arrivals[index]
@@ -309,13 +309,17 @@ class Loading:
 
     def _digest(self, want: Want) -> PartialDigest | None:
         """Return what compares the bytes of a component as they come, if there is anything to."""
-        if not self._verify or want.runs is not None:
-            return None
-        stated = self._blobs.stated_digest(want.part, again=self._again)
+        stated = self._stated(want)
         length = want.length if self._covers_decoded else want.part.length
         if stated and not length:
             check_digest(stated, b"")
         return PartialDigest(stated, length) if stated and length else None
+
+    def _stated(self, want: Want) -> str | None:
+        """Return what the bytes of a component are compared with, if all of them are to come."""
+        if not self._verify or want.runs is not None:
+            return None
+        return self._blobs.stated_digest(want.part, again=self._again)
 
     def _check_digest(self, part: Component, data: memoryview) -> None:
         if self._verify:

@@ -86,11 +86,13 @@ class Loads(Mapping[str, LazyTensor]):
             else:
                 announce, progress = callback.set_size, callback.relative_update
                 loaded = iter(self._blobs.load(wants, announce=announce, progress=progress))
-        tasks = [
-            partial(self._finished, name, reading, [next(loaded) for _ in reading.wants], to)
+        tasks = {
+            name: partial(self._finished, name, reading, [next(loaded) for _ in reading.wants], to)
             for name, reading in readings.items()
-        ]
-        return dict(zip(readings, run_all(tasks), strict=True))
+        }
+        heavy = [name for name, reading in readings.items() if not reading.is_light]
+        done = dict(zip(heavy, run_all(tasks[name] for name in heavy), strict=True))
+        return {name: done[name] if name in done else tasks[name]() for name in tasks}
 
     def plan(
         self,

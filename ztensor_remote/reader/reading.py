@@ -29,20 +29,29 @@ class Reading:
         What has to be loaded; nothing where the elements are mapped.
     finish : callable
         Makes the array of what was loaded, in that order.
+    is_light : bool
+        Whether that takes less time than it takes to have another thread do it.
     """
 
     wants: Sequence[Want]
     finish: Finish
+    is_light: bool = False
 
 
 def reading_all(tensor: LazyTensor) -> Reading:
     """Return how to read all elements, as `read_tensor` does."""
     wants = tensor._wants()
+    is_dense = tensor.layout == "dense"
+    strides = tensor._tensor.strides
 
     def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
+        if is_dense and (to == "numpy" or not tensor._is_view):
+            element = wants[0].part.element
+            return _returned_as(to, tensor._array(loaded[0], element, tensor.shape, strides))
         return tensor._with(tensor._blobs.holding(wants, loaded))._read(to)
 
-    return Reading(wants, finish)
+    is_looked_at = not is_dense or strides or wants[0].part.element.is_encoded
+    return Reading(wants, finish, is_light=not is_looked_at)
 
 
 def reading_some(tensor: LazyTensor, key: Any) -> Reading:
@@ -64,8 +73,7 @@ def reading_some(tensor: LazyTensor, key: Any) -> Reading:
     # Of what a cache has, only the part that is selected should be touched.
     view = blobs.view(part, whole=False) if blobs.is_mapped(part) else None
     # Checking or unpacking all elements would touch all of a file that may be large.
-    is_plain = not part.element.is_packed and part.element.name != "bool"
-    if view is not None and is_plain and not blobs.checks_slices_of(part):
+    if view is not None and not (part.element.is_encoded or blobs.checks_slices_of(part)):
         shown = tensor._array(view, part.element, tensor.shape, strides)[key]
         return Reading([], lambda _, to: _returned_as(to, shown))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -56,6 +55,7 @@ class LazyTensor(Conversions):
         self.shape = tensor.shape
         self.format = tensor.format
         self.layout = tensor.layout
+        self._is_checked = False
 
     # --- what the manifest says ------------------------------------------------------------
 
@@ -177,7 +177,9 @@ class LazyTensor(Conversions):
         return as_strided(data, element, shape, strides, exact=exact, limit=limit)
 
     def _check_layout(self) -> None:
-        check_layout(self._tensor, exact=self._blobs.manifest.is_exact)
+        if not self._is_checked:
+            check_layout(self._tensor, exact=self._blobs.manifest.is_exact)
+            self._is_checked = True
 
     def __getitem__(self, key: Any) -> Any:
         """Return the selected elements, fetching only the bytes they need.
@@ -291,7 +293,7 @@ class LazyTensor(Conversions):
 
     # --- the object itself ------------------------------------------------------------------
 
-    def _located(self) -> AbstractContextManager[None]:
+    def _located(self) -> located:
         return located(url=self._blobs.source.url, tensor=self.name)
 
     def __len__(self) -> int:

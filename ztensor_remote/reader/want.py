@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from ..codecs import PartialDigest
+from ..codecs import PartialDigest, check_digest
 from ..errors import FormatError, located
 from ..manifest import Component
 from ..stores import Runs, Source, forget
@@ -44,20 +42,28 @@ class Want:
         return self.part.length if self.runs is None else int(self.runs.lengths.sum())
 
 
-def located_at(want: Want) -> AbstractContextManager[None]:
+def located_at(want: Want) -> located:
     """Have errors name the component."""
     return located(tensor=want.tensor, component=want.role)
 
 
-@contextmanager
-def judging(want: Want, source: Source) -> Iterator[None]:
+class judging:
     """Have bytes that turn out to be wrong fetched anew the next time, not kept."""
-    try:
-        with located_at(want):
-            yield
-    except FormatError:
-        forget(source, want.part.offset, want.part.length)
-        raise
+
+    __slots__ = ("_source", "_want")
+
+    def __init__(self, want: Want, source: Source) -> None:
+        self._want = want
+        self._source = source
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        want = self._want
+        if isinstance(error, FormatError):
+            forget(self._source, want.part.offset, want.part.length)
+        located_at(want).__exit__(kind, error, trace)
 
 
 class Arrival:
@@ -68,23 +74,31 @@ class Arrival:
     want : Want
     destination : memoryview
         Where they are put.
-    digest : PartialDigest or None
-        What they are compared with; None where they are not.
+    stated : str or None
+        The digest that they must have; None where they are not compared with one.
     """
 
-    def __init__(self, want: Want, destination: memoryview, digest: PartialDigest | None) -> None:
+    def __init__(self, want: Want, destination: memoryview, stated: str | None) -> None:
         self.want = want
         self.destination = destination
-        self._digest = digest
+        self._stated = stated
+        self._digest: PartialDigest | None = None
         self._missing = len(destination)
         self._lock = threading.Lock()
 
     def landed(self, start: int, stop: int, source: Source) -> bool:
         """Take note of a piece; return whether all are there, and are what they should be."""
-        if self._digest is None:
+        if self._stated is None:
             with self._lock:
                 self._missing -= stop - start
                 return not self._missing
+        if stop - start == len(self.destination):
+            with judging(self.want, source):
+                check_digest(self._stated, self.destination)
+            return True
+        with self._lock:
+            if self._digest is None:
+                self._digest = PartialDigest(self._stated, len(self.destination))
         if not self._digest.add(start, self.destination[start:stop]):
             return False
         with judging(self.want, source):
