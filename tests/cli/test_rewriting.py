@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import ztensor_remote as zt
 
@@ -89,6 +89,19 @@ def test_what_is_written_is_told(ztensor: Command, folder: Path) -> None:
     assert zt.open("plain.zt").verify().checked == 0
 
 
+def test_other_formats(ztensor: Command, folder: Path) -> None:
+    plain = ["cp", "model.zt", "plain.zt", "embedding", "layers.0.weight"]
+    assert ztensor(*plain).status == 0
+    outcome = ztensor("convert", "plain.zt", "-o", "new.safetensors", "--drop-attributes")
+    size = (folder / "new.safetensors").stat().st_size
+    assert outcome.stdout.startswith("new.safetensors: 2 tensors, ")
+    assert f"{size:,} bytes" in outcome.stdout
+    assert set(load_file("new.safetensors")) == {"embedding", "layers.0.weight"}
+    line = ["convert", "new.safetensors", "-o", "arrays", "--to", "npz"]
+    assert ztensor(*line).status == 0
+    assert set(np.load("arrays").files) == {"embedding", "layers.0.weight"}
+
+
 def test_some_tensors(ztensor: Command) -> None:
     assert ztensor("cp", "model.zt", "one.zt", "embedding").status == 0
     assert names("one.zt") == {"embedding"}
@@ -110,6 +123,9 @@ def test_some_tensors(ztensor: Command) -> None:
         ("convert model.zt -o new.zt --checksum md5", 1, "'md5'"),
         ("convert model.zt -o new.zt -f cobol", 1, "cobol"),
         ("convert model.zt -o new.zt --to-storage-option anon", 2, "--to-storage-option"),
+        ("convert model.zt -o new.npz --drop-attributes", 1, "tensor 'adjacency'"),
+        ("convert model.zt -o new.npz -c", 1, "neither compressed nor digested"),
+        ("convert model.zt -o new --to pickle", 1, "'pickle' can't be written"),
         ("merge model.zt model.zt -o new.zt", 1, "rename one of them first"),
         ("cp model.zt new.zt embeding", 1, "did you mean 'embedding'"),
         ("remove model.zt absent", 1, "'absent'"),

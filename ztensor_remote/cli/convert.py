@@ -32,6 +32,13 @@ def convert(
     format: Annotated[
         str, typer.Option("--format", "-f", help="What the input is: auto, safetensors, ….")
     ] = "auto",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="What the output is to be: ztensor, safetensors, npz or gguf; by default the "
+            "ending of its name tells."
+        ),
+    ] = "auto",
     compress: Annotated[
         bool, typer.Option("--compress", "-c", help="Compress all tensors.")
     ] = False,
@@ -43,24 +50,33 @@ def convert(
     version: Annotated[
         str, typer.Option("--zt-version", help="Container to write: 1.2, 1.0 or 2.")
     ] = "1.2",
+    drop_attributes: Annotated[
+        bool,
+        typer.Option(
+            "--drop-attributes",
+            help="Leave attributes out, where the output is of a format that can't hold them.",
+        ),
+    ] = False,
     delete_original: DeleteOriginal = False,
     overwrite: Overwrite = False,
     storage_option: StorageOption = None,
     storage_options_file: StorageOptionsFile = None,
     to_storage_option: ToStorageOption = None,
 ) -> None:
-    """Write the tensors of one file, or of several, to a new zTensor file.
+    """Write the tensors of one file, or of several, to a new one, in this format or another.
 
-    Each stays as it is stored unless it is to be compressed.
+    In zTensor files each stays as it is stored unless it is to be compressed.
     """
     _write(
         urls,
         output,
         "converting",
         format=_PUBLISHED.get(format, format),
+        to=to,
         compress=(level or 3) if compress or level else None,
         checksum=None if checksum == "none" else checksum,
         version=version,
+        drop_attributes=drop_attributes,
         delete_original=delete_original,
         overwrite=overwrite,
         storage_options=storage_options(storage_option, storage_options_file),

@@ -18,8 +18,8 @@ from .peek import Peek
 
 MAGIC = b"GGUF"
 
-_ALIGNMENT = "general.alignment"
-_DEFAULT_ALIGNMENT = 32
+ALIGNMENT = "general.alignment"
+DEFAULT_ALIGNMENT = 32
 _SMALLEST_PAIR = 4 + 4 + 1
 _SMALLEST_TENSOR = 4 + 4 + 4 + 8
 """Bytes that an entry takes at least, in the version with the short counts."""
@@ -78,9 +78,9 @@ def _attributes(cursor: Cursor, count: int) -> dict[str, Any]:
 
 
 def _alignment(attributes: dict[str, Any]) -> int:
-    alignment = attributes.get(_ALIGNMENT, _DEFAULT_ALIGNMENT)
+    alignment = attributes.get(ALIGNMENT, DEFAULT_ALIGNMENT)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
-        reject(f"{_ALIGNMENT} is no power of two")
+        reject(f"{ALIGNMENT} is no power of two")
     return alignment
 
 

@@ -20,10 +20,10 @@ from .peek import Peek
 MOST = 100_000_000
 """Bytes of a header; other readers take no longer ones either."""
 
-_METADATA = "__metadata__"
+METADATA = "__metadata__"
 
 # Storage and logical type. Nothing reads six bits; their bytes can be had.
-_DTYPES: dict[str, tuple[str, str | None]] = {
+DTYPES: dict[str, tuple[str, str | None]] = {
     "BOOL": ("bool", None),
     "F4": ("u8", "f4_e2m1"),
     "F6_E2M3": ("u8", "f6_e2m3"),
@@ -63,10 +63,10 @@ def parse(peek: Peek) -> Manifest:
     header = _header(bytes(peek.read(8, length)))
     start = 8 + length
     tensors = {
-        name: _tensor(name, entry, start) for name, entry in header.items() if name != _METADATA
+        name: _tensor(name, entry, start) for name, entry in header.items() if name != METADATA
     }
     _check_filled(tensors, start, peek.size)
-    return Manifest("safetensors", tensors, _metadata(header.get(_METADATA)))
+    return Manifest("safetensors", tensors, _metadata(header.get(METADATA)))
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _metadata(value: Any) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(
         isinstance(item, str) and _is_text(item) and _is_text(key) for key, item in value.items()
     ):
-        _reject(f"{_METADATA} is no map of texts")
+        _reject(f"{METADATA} is no map of texts")
     return value
 
 
@@ -127,14 +127,14 @@ def _checked(name: str, entry: Any, start: int) -> Tensor:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         _reject("an entry has the keys dtype, shape and data_offsets")
     dtype, dims, places = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         _reject(f"the dtype {shown(str(dtype))} is unknown")
     if not _are_counts(dims) or len(dims) > MAX_RANK:
         _reject(f"the shape is no list of at most {MAX_RANK} sizes")
     if not _are_counts(places) or len(places) != 2 or places[0] > places[1]:
         _reject("data_offsets are no beginning and end")
     shape = tuple(dims)
-    storage, logical = _DTYPES[dtype]
+    storage, logical = DTYPES[dtype]
     bits = 6 if dtype in _SIX_BITS else _bits(storage, logical)
     needed, rest = divmod(element_count(shape) * bits, 8)
     if rest or needed != places[1] - places[0]:

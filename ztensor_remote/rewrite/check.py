@@ -1,9 +1,13 @@
-"""Read a file to its last byte, in bounded memory, and compare it with its digests."""
+"""Read a file to its last byte, in bounded memory, and compare it."""
 
 from __future__ import annotations
 
-from ..errors import located
-from ..reader import Reader
+from collections.abc import Iterator, Sequence
+
+from ..codecs import Hasher
+from ..errors import FormatError, located
+from ..reader import LazyTensor, Reader
+from .copying import Chosen
 from .feed import Feed, StoredBlob
 from .stored import StoredElements
 
@@ -15,16 +19,48 @@ def check_readable(reader: Reader) -> None:
     ------
     DigestError, FormatError, StoreError
     """
-    parts = [
-        (reader[name], role, part)
-        for name, tensor in reader.manifest.tensors.items()
-        for role, part in tensor.components.items()
-    ]
-    feed = Feed(StoredBlob(reader._blobs, part) for _, _, part in parts)
+    for _ in _contents([reader[name] for name in reader]):
+        pass
+
+
+def check_same(chosen: Sequence[Chosen], written: Reader) -> None:
+    """Compare the elements of tensors with those in a file that has no digests.
+
+    Raises
+    ------
+    FormatError
+        They are not the same.
+    DigestError, StoreError
+    """
+    ours = _contents([each.tensor for each in chosen])
+    theirs = _contents([written[each.name] for each in chosen])
+    for each, first, second in zip(chosen, ours, theirs, strict=True):
+        if first != second:
+            raise FormatError(
+                "the new file does not hold what was written to it; nothing is deleted",
+                url=written.url,
+                tensor=each.name,
+            )
+
+
+def _contents(tensors: Sequence[LazyTensor]) -> Iterator[list[str]]:
+    """Yield the digests of the components of each tensor, decoded."""
+    feed = Feed(
+        StoredBlob(tensor._blobs, part)
+        for tensor in tensors
+        for part in tensor._tensor.components.values()
+    )
     try:
-        for tensor, role, part in parts:
-            with located(url=reader.url, tensor=tensor.name, component=role):
-                lazy = tensor.components[role]
-                StoredElements.of(lazy, reader._blobs, part, feed).decode(lambda data: None)
+        for tensor in tensors:
+            yield [_content(tensor, role, feed) for role in tensor.components]
     finally:
         feed.close()
+
+
+def _content(tensor: LazyTensor, role: str, feed: Feed) -> str:
+    hasher = Hasher("crc32c")
+    with located(url=tensor._blobs.source.url, tensor=tensor.name, component=role):
+        part = tensor._tensor.components[role]
+        elements = StoredElements.of(tensor.components[role], tensor._blobs, part, feed)
+        elements.decode(hasher.update)
+    return hasher.text()

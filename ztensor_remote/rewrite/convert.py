@@ -14,8 +14,9 @@ from ..types import StorageOptions
 from ..writer import Writer
 from ..writer.assembly import DEFAULT, Options
 from ..writer.rules import Checksum, WritableVersion, rules_of
-from .check import check_readable
+from .check import check_readable, check_same
 from .copying import Chosen, Copying
+from .export import Target, export, form_of
 from .places import opened, place_for
 
 if TYPE_CHECKING:
@@ -44,16 +45,18 @@ def convert(
     target: Any,
     *,
     format: Format = "auto",
+    to: Target = "auto",
     version: WritableVersion | None = "1.2",
     compress: bool | int | None = None,
     checksum: Checksum | str | None = DEFAULT,
+    drop_attributes: bool = False,
     overwrite: bool = False,
     delete_original: bool = False,
     storage_options: StorageOptions | None = None,
     to_storage_options: StorageOptions | None = None,
     callback: Callback | None = None,
 ) -> Rewritten:
-    """Write the tensors of one file, or of several, to a new zTensor file.
+    """Write the tensors of one file, or of several, to a new one.
 
     They are streamed in memory that does not grow with them. Attributes, digests, sparse and
     quantized tensors are kept, and blobs that tensors share stay shared. Of several files, the
@@ -65,6 +68,12 @@ def convert(
     target : str, PathLike or UPath
     format : str, default "auto"
         What the sources are, as for `open`.
+    to : {"auto", "ztensor", "safetensors", "npz", "gguf"}
+        What the target is to be; by default the ending of its name tells (``.safetensors``,
+        ``.npz``, ``.gguf``), and any other means zTensor. The others hold what they have a form
+        for: dense tensors of their dtypes, and GGUF its own quantized blocks; attributes of the
+        file that are text in safetensors, anything plain in GGUF, none in npz. They are decoded,
+        and have no digests.
     version : {"1.2", "1.0", "2"} or None
         None is the (first) source's own, or "1.2" where that can't be written.
     compress : bool or int, optional
@@ -73,6 +82,8 @@ def convert(
     checksum : str or None, default "default"
         Digest of each component. By default what the source states is kept where the version
         has it, and made where it is missing.
+    drop_attributes : bool
+        Leave out all attributes, where the target is of another format.
     overwrite : bool
         Whether the file may take the place of one that is there.
     delete_original : bool
@@ -93,15 +104,22 @@ def convert(
         There is a file already; nothing was written.
     DuplicateNameError
         Two sources have a tensor of one name; nothing was written.
-    UnsupportedError, FormatError, DigestError, StoreError
+    UnsupportedError
+        The target can't hold a tensor or an attribute; nothing was written.
+    FormatError, DigestError, StoreError
     """
     with opened(source, storage_options, format) as readers:
         place = place_for(target, readers, to_storage_options, overwrite=overwrite)
         if delete_original:
             _check_deletable(readers, place)
+        form = form_of(to, place.path)
+        _check_options(form, version, drop_attributes)
+        chosen = [Chosen(reader[name], name) for reader in readers for name in reader]
         written = write(
             place,
-            [Chosen(reader[name], name) for reader in readers for name in reader],
+            chosen,
+            form=form or "ztensor",
+            drop_attributes=drop_attributes,
             version=version or version_like(readers[0]),
             attributes=merged_attributes(readers),
             options=Options(compress, checksum),
@@ -109,7 +127,8 @@ def convert(
             callback=callback,
         )
         if delete_original:
-            _delete(readers, place)
+            _check_written(chosen, place, form)
+            _delete(readers)
         return written
 
 
@@ -197,28 +216,44 @@ def write(
     place: Location,
     chosen: Sequence[Chosen],
     *,
+    form: str = "auto",
+    drop_attributes: bool = False,
     version: WritableVersion,
     attributes: Mapping[str, Any],
     options: Options,
     overwrite: bool,
     callback: Callback | None,
 ) -> Rewritten:
-    """Write a new file of the chosen tensors.
+    """Write a new file of the chosen tensors; the parameters are those of `convert`.
 
     Raises
     ------
     ZTensorError
         Nothing appeared.
     """
-    rules = rules_of(version)
     _check_names(chosen, place)
+    ordered, progress = _in_order_of_bytes(chosen), _Progress(callback)
+    other = form_of(form, place.path)
+    if other is not None:
+        _check_plain(options, other)
+        output = export(
+            place,
+            ordered,
+            attributes,
+            form=other,
+            drop_attributes=drop_attributes,
+            overwrite=overwrite,
+            announce=progress.begin,
+        )
+        return Rewritten(place.url, len(ordered), output.offset)
+    rules = rules_of(version)
 
     def attempt() -> Rewritten:
         sink = open_sink(place, create=not overwrite)
-        file = Copying(sink, rules, options, tell=_telling(callback, stored_bytes(chosen)))
+        file = Copying(sink, rules, options, tell=progress.begin(stored_bytes(chosen)))
         with Writer._of(file):
             file.attributes.update(attributes)
-            file.copy(_in_order_of_bytes(chosen))
+            file.copy(ordered)
         return Rewritten(file.url, len(file.tensors), file.size)
 
     try:
@@ -227,12 +262,39 @@ def write(
         return attempt()  # now that it is known not to copy
 
 
-def _telling(callback: Callback | None, size: int) -> Callable[[int], object]:
-    if callback is None:
-        return lambda count: None
-    callback.set_size(size)
-    callback.absolute_update(0)
-    return lambda count: callback.relative_update(count)
+def _check_options(form: str | None, version: str | None, drop_attributes: bool) -> None:
+    if form is None and drop_attributes:
+        raise InvalidInputError("zTensor files have attributes; leave drop_attributes= out")
+    if form is not None and version not in (None, "1.2"):
+        raise InvalidInputError(f"version={version!r} is for zTensor files, and this is {form}")
+
+
+def _check_plain(options: Options, form: str) -> None:
+    if options.compress or options.checksum not in (DEFAULT, None):
+        raise InvalidInputError(
+            f"{form} files are neither compressed nor digested; leave compress= and checksum= out"
+        )
+
+
+class _Progress:
+    """A callback that can be begun again."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self._callback = callback
+        self._told = 0
+
+    def begin(self, size: int) -> Callable[[int], object]:
+        """Announce the stored bytes; return what is told those that were read."""
+        if self._callback is not None:
+            self._callback.set_size(size)
+            if self._told:
+                self._tell(-self._told)
+        return self._tell
+
+    def _tell(self, count: int) -> None:
+        self._told += count
+        if self._callback is not None:
+            self._callback.relative_update(count)
 
 
 def stored_bytes(chosen: Iterable[Chosen]) -> int:
@@ -284,9 +346,16 @@ def _check_deletable(readers: Sequence[Reader], place: Location) -> None:
             )
 
 
-def _delete(readers: Sequence[Reader], place: Location) -> None:
+def _check_written(chosen: Sequence[Chosen], place: Location, form: str | None) -> None:
+    """Read the new file back, and compare it with its digests, or where it has none with ours."""
     with open(place) as written:
-        check_readable(written)
+        if form is None:
+            check_readable(written)
+        else:
+            check_same(chosen, written)
+
+
+def _delete(readers: Sequence[Reader]) -> None:
     for reader in readers:
         if reader.refresh():
             raise ObjectChangedError(
