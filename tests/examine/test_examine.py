@@ -74,6 +74,11 @@ def test_the_same_tensors_stored_in_another_way_do_not_differ(model: Path, tmp_p
     assert zt.diff(model, tmp_path / "2.zt") == []
 
 
+def test_tensors_without_elements_do_not_differ(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.zt", nothing=np.zeros((3, 0)))
+    assert zt.diff(first, write(tmp_path / "b.zt", nothing=np.zeros((3, 0)))) == []
+
+
 def test_each_kind_of_difference(tmp_path: Path) -> None:
     with zt.Writer(tmp_path / "a.zt") as w:
         w.add_tensor("gone", np.zeros(2))

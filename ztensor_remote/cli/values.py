@@ -94,7 +94,7 @@ def _values(array: Array) -> Any:
 def _write_npy(tensor: LazyTensor, key: Any, target: str, overwrite: bool) -> None:
     import numpy as np
 
-    from ..examine.blocks import blocks
+    from ..reader.blocks import blocks
     from ..rewrite.places import refuse_existing
     from ..stores import aborting, locate, open_sink
 

@@ -12,11 +12,11 @@ from ..errors import InvalidInputError, UnsupportedError
 from ..manifest.cbor import encode
 from ..reader import LazyTensor
 from ..reader.arrays import Array
+from ..reader.blocks import Blocks, keys
 from ..reader.show import dtype_text
 from ..reader.sparse import CSR
 from ..rewrite.places import opened
 from ..types import StorageOptions
-from .blocks import Blocks, keys
 
 Kind = Literal["missing", "shape", "dtype", "layout", "attributes", "values"]
 
@@ -175,7 +175,7 @@ def _unequal(first: Array, second: Array, rtol: float, atol: float) -> tuple[int
 
 def _bytes(array: Array) -> Array:
     flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.view(np.uint8).reshape(flat.size, -1)
+    return flat.view(np.uint8).reshape(flat.size, flat.itemsize)
 
 
 def _wide(array: Array) -> Array:

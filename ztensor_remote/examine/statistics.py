@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InvalidInputError, UnsupportedError
 from ..reader import LazyTensor
 from ..reader.arrays import Array
-from .blocks import blocks
+from ..reader.blocks import blocks
 
 _HELD = 32 << 20
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..manifest import DEFLATE, ZSTD
-from ..reader import LazyTensor
-from ..reader.arrays import Array
+from .arrays import Array
+from .tensor import LazyTensor
 
 Key = tuple[int | slice, ...]
 
