@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ _HEADER = 700
 @cache
 def foreign_originals() -> tuple[Original, ...]:
     """Return all of them, in an order that does not change."""
-    return (*_safetensors(), *_gguf())
+    return (*_safetensors(), *_gguf(), *_npy(), *_npz())
 
 
 def _safetensors() -> Iterator[Original]:
@@ -62,6 +64,32 @@ def _gguf() -> Iterator[Original]:
             yield Original(f"gguf/{order.name.lower()}", path.read_bytes())
 
 
+_ARRAYS = {
+    "a": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "fortran": np.asfortranarray(np.arange(24, dtype=">i2").reshape(2, 3, 4)),
+    "mask": np.array([[True, False]]),
+    "nothing": np.zeros((0, 2), np.int8),
+}
+
+
+def _npy() -> Iterator[Original]:
+    for name, array in _ARRAYS.items():
+        for version in ((1, 0), (3, 0)):
+            file = io.BytesIO()
+            np.lib.format.write_array(file, array, version)
+            yield Original(f"npy/{name}-{version[0]}", file.getvalue())
+
+
+def _npz() -> Iterator[Original]:
+    others = {"objects": np.array([None, 1], object), "text": np.array(["a", "b"])}
+    large = {"large": np.arange(20_000, dtype=np.int64) // 100}
+    for save in (np.savez, np.savez_compressed):
+        for name, more in (("plain", {}), ("others", others), ("large", large)):
+            file = io.BytesIO()
+            save(file, **_ARRAYS, **more)  # type: ignore[arg-type]
+            yield Original(f"npz/{save.__name__}-{name}", file.getvalue())
+
+
 # --- what is done to them -------------------------------------------------------------------------
 
 
@@ -72,6 +100,10 @@ def mutated(rng: Random, original: Original) -> tuple[bytes, str]:
     ]
     if original.name.startswith("safetensors"):
         mutations += [_bent_json] * 5
+    if original.name.startswith(("npy", "npz")):
+        mutations += [_bent_text] * 2
+    if original.data.startswith(b"PK"):
+        mutations += [_bent_record] * 5
     mutate = rng.choice(mutations)
     data, how = mutate(rng, original.data)
     return data, f"{mutate.__name__.strip('_')}: {how}"
@@ -124,6 +156,40 @@ def _crossed(rng: Random, data: bytes) -> tuple[bytes, str]:
     other = rng.choice(foreign_originals())
     at = _place(rng, data)
     return data[:at] + other.data[at:], f"from {at} on {other.name}"
+
+
+_OLD = (b"(3, 4)", b"(2, 3, 4)", b"False", b"'<f4'", b"'>i2'", b"'|b1'", b"}")
+_NEW = (
+    *(b"(4, 3)", b"(9, 9, 9)", b"()", b"(2**99,)", b"(99999999999999,)", b"(1e3,)", b"[]", b"-1"),
+    *(b"'<f8'", b"'|O'", b"'<c8'", b"'>U1'", b"True", b"None", b"{1: 2}", b"((((", b"'\\x'", b"L"),
+)
+
+
+def _bent_text(rng: Random, data: bytes) -> tuple[bytes, str]:
+    """Change a word in the header of an array, and keep its length."""
+    old, new = rng.choice(_OLD), rng.choice(_NEW)
+    if old not in data:
+        return _flipped(rng, data)
+    at = data.index(old)
+    padding = max(0, len(old) - len(new))
+    changed = bytearray(data)
+    changed[at : at + len(new) + padding] = new + b" " * padding
+    return bytes(changed), f"{new!r} for {old!r}"
+
+
+def _bent_record(rng: Random, data: bytes) -> tuple[bytes, str]:
+    """Change a number in one of the records of a zip file."""
+    places = [found.start() for found in re.finditer(rb"PK[\x01\x03\x05-\x07]", data)]
+    changed = bytearray(data)
+    how = []
+    for _ in range(rng.choice((1, 1, 2))):
+        width = rng.choice((2, 2, 4))
+        at = min(rng.choice(places) + rng.randrange(4, 46, 2), len(data) - width)
+        near = int.from_bytes(data[at : at + width], "little") + rng.choice((-1, 1, 8, -64))
+        value = rng.choice((near, rng.choice(_EVIL), rng.choice(places))) & (1 << 8 * width) - 1
+        changed[at : at + width] = value.to_bytes(width, "little")
+        how.append(f"{value} in {width} bytes at {at}")
+    return bytes(changed), ", ".join(how)
 
 
 def _bent_json(rng: Random, data: bytes) -> tuple[bytes, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 import ztensor_remote as zt
 from tests.stores.backends import MakeBackend, Through
+from ztensor_remote.interop import archive
+from ztensor_remote.interop.npy import MAGIC
 
 Save = Callable[..., None]
 
@@ -78,7 +81,9 @@ class TestWhatNumpyWrites:
             slices: dict[str, Any] = {"f8": np.s_[:, 1], "c8": 0}
             for name, array in model.load(slices=slices).items():
                 np.testing.assert_array_equal(array, theirs[name][slices[name]])
-            assert model.verify() == zt.Verification(0, len(ARRAYS))
+            assert model.verify() == zt.Verification(len(ARRAYS), 0)
+            for name in ("f4", ">i8", "fortran f4", "nothing"):
+                np.testing.assert_array_equal(model[name].torch().numpy(), theirs[name])
             out = np.empty(PLAIN.shape, np.float32)
             model.read_into({"fortran f4": out})
             np.testing.assert_array_equal(out, PLAIN)
@@ -132,10 +137,6 @@ def check(tensor: zt.LazyTensor, array: Any) -> None:
     if array.ndim == 3 and array.size:
         for key in KEYS:
             np.testing.assert_array_equal(tensor[key], array[key])
-    if array.dtype.kind in "if":
-        theirs = tensor.torch()
-        assert theirs.shape == array.shape
-        np.testing.assert_array_equal(theirs.numpy(), array)
 
 
 class TestRecognition:
@@ -205,3 +206,205 @@ class TestRequests:
         with zt.open(backend.location("m.npz")) as model:
             for name, array in ARRAYS.items():
                 check(model[name], array)
+
+
+class TestConversion:
+    @saved
+    @pytest.mark.parametrize("compress", [None, True])
+    def test_to_ztensor(
+        self, save: Save, compress: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ztensor_remote.reader.blocks._BLOCK", 40)  # so that there are several
+        (tmp_path / "m.npz").write_bytes(npz(save, ARRAYS | {"text": np.array(["a"])}))
+        zt.convert(tmp_path / "m.npz", tmp_path / "m.zt", compress=compress)
+        with zt.open(tmp_path / "m.zt") as model:
+            for name, array in ARRAYS.items():
+                check(model[name], array)
+            assert model["text"].format == "npy.U"
+            assert model["text"].attributes == {"descr": "<U1"}
+            assert model.verify().undigested == 0
+        assert zt.diff(tmp_path / "m.npz", tmp_path / "m.zt") == []
+        assert zt.content_id(tmp_path / "m.npz") == zt.content_id(tmp_path / "m.zt")
+
+
+def literal(text: str | bytes, data: bytes = b"", version: int = 1) -> bytes:
+    """Return a .npy file in whose header anything may stand."""
+    header = text.encode("latin-1") if isinstance(text, str) else text
+    width = "<H" if version == 1 else "<I"
+    return MAGIC + bytes((version, 0)) + struct.pack(width, len(header)) + header + data
+
+
+def header(descr: str, shape: str, order: str = "False") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
+
+
+class TestHostileArrays:
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (b"", "does not begin with"),
+            (MAGIC, "cut off"),
+            (MAGIC + b"\1\0\x10", "cut off"),
+            (MAGIC + b"\2\0\x10\0\0", "cut off"),
+            (literal(header("'<f4'", "(2,)"))[:40], "cut off"),
+            (literal(header("'<f4'", "(2,)"), bytes(7)), "it is cut off"),
+            (literal(header("'<f4'", "(1 << 40,)")), "no Python literal"),
+            (literal(header("'<f4'", "(99999999999999,)")), "it is cut off"),
+            (literal(header("'<f4'", "(9999999999, 9999999999)")), "overflows"),
+            (literal(header("'<f4'", "(2.0,)")), "no tuple of sizes"),
+            (literal(header("'<f4'", "(True,)")), "no tuple of sizes"),
+            (literal(header("'<f4'", "(-1,)")), "no tuple of sizes"),
+            (literal(header("'<f4'", "[1]")), "no tuple of sizes"),
+            (literal(header("'<f4'", f"({'1,' * 65})")), "65 dimensions"),
+            (literal(header("'<f4'", "()", "0")), "neither True nor False"),
+            (literal(header("'f4'", "()")), "dtype 'f4' is unknown"),
+            (literal(header("'<'", "()")), "dtype '<' is unknown"),
+            (literal(header("4", "()")), "dtype '4' is unknown"),
+            (literal("{'descr': '<f4'}"), "has not the keys"),
+            (literal("[]"), "has not the keys"),
+            (literal("__import__('os').system('true')"), "no Python literal"),
+            (literal("(" * 5000), "no Python literal"),
+            (literal("-" * 60_000 + "1"), "no Python literal"),
+            (literal("9" * 60_000), "no Python literal"),
+            (literal("\0"), "no Python literal"),
+            (literal(b"'\xff'", version=3), "no Python literal"),
+            (literal("{[]: 1}"), "no Python literal"),
+            (literal("1" * 70_000, version=2), "is over 65536"),
+            (MAGIC + b"\2\0" + struct.pack("<I", 0xFFFFFFFF), "is over 65536"),
+        ],
+    )
+    def test_is_refused_with_a_reason(self, data: bytes, message: str) -> None:
+        with pytest.raises(zt.FormatError, match=message):
+            zt.open(data, format="npy")
+
+    def test_a_later_version(self) -> None:
+        with pytest.raises(zt.UnsupportedError, match=r"version 4\.0"):
+            zt.open(literal("", version=4))
+
+    def test_an_array_of_objects_is_named_and_not_unpickled(self) -> None:
+        with zt.open(npy(np.array([Trap()], dtype=object))) as file:
+            with pytest.raises(zt.UnsupportedError, match=r"unpickled, and never are.*'data'"):
+                file["data"].numpy()
+            assert file.verify() == zt.Verification(0, 1)
+
+
+class Trap:
+    """What may not come back from where it was pickled to."""
+
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("it was unpickled",)
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytearray:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archived:
+        for name, data in members.items():
+            archived.writestr(name, data)
+    return bytearray(file.getvalue())
+
+
+def entry(data: bytearray, number: int = 0) -> int:
+    """Return where an entry of the directory is."""
+    at = -1
+    for _ in range(number + 1):
+        at = data.index(b"PK\x01\x02", at + 1)
+    return at
+
+
+def patched(data: bytearray, at: int, code: str, *values: int) -> bytes:
+    struct.pack_into(code, data, at, *values)
+    return bytes(data)
+
+
+ONE = npy(np.arange(100))
+
+
+def two() -> bytearray:
+    return zipped({"a.npy": ONE, "b.npy": ONE})
+
+
+class TestHostileArchives:
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (b"", "no directory at its end"),
+            (bytes(two()[:-1]), "no directory at its end"),
+            (bytes(two()[:500]), "no directory at its end"),
+            (bytes(two()[100:]), "the directory has .* and ends at"),
+            (b"more" + bytes(two()), "the directory has .* and ends at"),
+            (patched(two(), -6, "<I", 1 << 31), "the directory has .* and ends at"),
+            (patched(two(), -14, "<2H", 3, 3), "more than the directory has room"),
+            (patched(two(), -14, "<2H", 60_000, 60_000), "more than the directory has room"),
+            (patched(two(), -14, "<2H", 1, 1), "more entries than it says"),
+            (patched(d := two(), entry(d), "<I", 0), "the directory is damaged"),
+            (patched(d := two(), entry(d) + 28, "<H", 60_000), "the directory is damaged"),
+            (patched(d := two(), entry(d) + 20, "<2I", 1 << 30, 1 << 30), "overlaps what is at"),
+            (patched(d := two(), entry(d) + 20, "<I", 10), "has 10 bytes, not"),
+            (patched(d := two(), entry(d, 1) + 42, "<I", 0), "overlaps what is at 0"),
+            (patched(d := two(), entry(d, 1) + 42, "<I", 500), "overlaps|is not at 500"),
+            (patched(d := two(), entry(d, 1) + 42, "<I", 1 << 30), "overlaps what is at"),
+            (patched(two(), 0, "<I", 0x04034B51), "'a.npy' is not at 0"),
+            (patched(two(), 28, "<H", 60_000), "overlaps what is at"),
+            (patched(two(), 8, "<H", 8), "'a.npy' is not at 0"),
+            (bytes(two().replace(b"b.npy", b"a.npy")), "two members named 'a.npy'"),
+            (bytes(zipped({"a.npy": b"12"})), "does not begin with"),
+            (bytes(zipped({"a.npy": b""})), "does not begin with"),
+            (bytes(zipped({"a.npy": ONE[:50]})), "cut off"),
+            (bytes(zipped({"a.npy": ONE[:-1]})), "cut off"),
+            (bytes(zipped({"a.npy": ONE[:-1]}, zipfile.ZIP_DEFLATED)), "cut off"),
+        ],
+    )
+    def test_is_refused_with_a_reason(self, data: bytes, message: str) -> None:
+        with pytest.raises(zt.FormatError, match=message):
+            zt.open(data, format="npz")
+
+    def test_an_encrypted_member(self) -> None:
+        data = patched(d := two(), entry(d) + 8, "<H", 1)
+        with pytest.raises(zt.UnsupportedError, match=r"'a\.npy' is stored encrypted"):
+            zt.open(data, format="npz")
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_another_method(self, method: int) -> None:
+        with pytest.raises(zt.UnsupportedError, match=f"by method {method}"):
+            zt.open(bytes(zipped({"a.npy": ONE}, method)), format="npz")
+
+    def test_a_disk_of_several(self) -> None:
+        with pytest.raises(zt.UnsupportedError, match="split into several"):
+            zt.open(patched(two(), -18, "<H", 1), format="npz")
+
+    def test_a_long_directory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(archive, "MOST", 50)
+        with pytest.raises(zt.LimitError, match="the most is 50"):
+            zt.open(bytes(two()))
+
+    def test_sizes_that_deflate_can_not_have(self) -> None:
+        huge = literal(header("'|u1'", f"({1 << 31},)"))
+        data = zipped({"a.npy": huge}, zipfile.ZIP_DEFLATED)
+        size = len(huge) + (1 << 31)
+        with pytest.raises(zt.FormatError, match="can't hold them"):
+            zt.open(patched(data, entry(data) + 24, "<I", size), format="npz")
+
+    def test_a_bomb_is_bounded(self) -> None:
+        count = 20 << 20
+        whole = literal(header("'|u1'", f"({count},)")) + bytes(count)
+        data = bytes(zipped({"a.npy": whole}, zipfile.ZIP_DEFLATED))
+        assert len(data) < count // 1000
+        with zt.open(data, limits=zt.Limits(max_decoded=10 << 20)) as model:
+            for read in (model["a"].numpy, lambda: model["a"][:10]):
+                with pytest.raises(zt.LimitError, match="the limit is 10485760"):
+                    read()
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    def test_damage_is_told_by_the_checksum(self, method: int, tmp_path: Path) -> None:
+        data = zipped({"a.npy": npy(np.arange(50_000)), "b.npy": ONE}, method)
+        at = len(data) // 2
+        data[at : at + 1000] = bytes(1000)
+        (tmp_path / "m.npz").write_bytes(data)
+        for place in (bytes(data), tmp_path / "m.npz"):
+            with zt.open(place) as model:
+                np.testing.assert_array_equal(model["b"].numpy(), np.arange(100))
+                for read in (model["a"].numpy, model.load, model.verify):
+                    with pytest.raises(zt.DigestError, match=r"crc32:0x.*'a'"):
+                        read()
+            with zt.open(place, verify=False) as model:
+                assert model["a"].numpy().shape == (50_000,)

@@ -1,5 +1,6 @@
 """Bytes to bytes: digests, zstd and deflate. Nothing here knows files or manifests."""
 
+from .crc import CRC_32, combine
 from .deflate import Inflater
 from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_digests, is_checkable
 from .encoder import FrameEncoder
@@ -7,6 +8,7 @@ from .seekable import SeekTable, likely_table_length, read_table, table_length
 from .zstd import FRAME_SIZE, StreamDecoder, decode_into, too_long, too_short
 
 __all__ = [
+    "CRC_32",
     "FRAME_SIZE",
     "ChunkHasher",
     "FrameEncoder",
@@ -16,6 +18,7 @@ __all__ = [
     "SeekTable",
     "StreamDecoder",
     "check_digest",
+    "combine",
     "compare_digests",
     "decode_into",
     "is_checkable",

@@ -1,18 +1,32 @@
-"""Digests as the files spell them: ``crc32c:0x…``, ``sha256:…``, ``xxh3:…`` (SPEC.md §5)."""
+"""Digests as the files spell them: ``crc32c:0x…``, ``sha256:…``, ``xxh3:…`` (SPEC.md §5).
+
+``crc32:0x…`` is not among them: it is what zip files have.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 import threading
+import zlib
 from collections.abc import Collection
 from typing import Any, Literal
 
 from ..errors import DigestError
 from ..types import Bytes
-from .crc import combine
+from .crc import CRC_32, CRC_32C, combine
 
-Algorithm = Literal["crc32c", "sha256", "xxh3"]
+Algorithm = Literal["crc32c", "crc32", "sha256", "xxh3"]
+
+_POLYNOMIALS = {"crc32c": CRC_32C, "crc32": CRC_32}
+
+
+def _crc(algorithm: str, data: Bytes, before: int = 0) -> int:
+    if algorithm == "crc32":
+        return zlib.crc32(data, before)
+    import crc32c
+
+    return crc32c.crc32c(data, before)
 
 
 class Hasher:
@@ -20,7 +34,7 @@ class Hasher:
 
     Parameters
     ----------
-    algorithm : {"crc32c", "sha256", "xxh3"}
+    algorithm : {"crc32c", "crc32", "sha256", "xxh3"}
     """
 
     def __init__(self, algorithm: Algorithm) -> None:
@@ -36,17 +50,15 @@ class Hasher:
 
     def update(self, data: Bytes) -> None:
         """Take in more bytes."""
-        if self.algorithm == "crc32c":
-            import crc32c
-
-            self._crc = crc32c.crc32c(data, self._crc)
+        if self.algorithm in _POLYNOMIALS:
+            self._crc = _crc(self.algorithm, data, self._crc)
         else:
             self._hash.update(data)
 
     def text(self) -> str:
         """Return the digest so far, in the spelling that published readers check."""
-        if self.algorithm == "crc32c":
-            return f"crc32c:0x{self._crc:08X}"
+        if self.algorithm in _POLYNOMIALS:
+            return f"{self.algorithm}:0x{self._crc:08X}"
         return f"{self.algorithm}:{self._hash.hexdigest()}"
 
 
@@ -91,7 +103,7 @@ class ChunkHasher:
 class PartialDigest:
     """A digest whose pieces come in any order, from several threads.
 
-    Pieces of a crc32c are digested at once. The other algorithms have to see bytes in order: a
+    Pieces of a CRC are digested at once. The other algorithms have to see bytes in order: a
     piece that comes early stays where it is, and must stay as it is, until its turn.
 
     Parameters
@@ -107,7 +119,7 @@ class PartialDigest:
         self._length = length
         self._lock = threading.Lock()
         algorithm: Any = stated.partition(":")[0]
-        self.is_ordered = algorithm != "crc32c"
+        self.is_ordered = algorithm not in _POLYNOMIALS
         self._hasher = Hasher(algorithm)
         self._crcs: list[tuple[int, int, int]] = []
         self._early: dict[int, Bytes] = {}
@@ -119,9 +131,7 @@ class PartialDigest:
         return self._hash(start, data) if self.is_ordered else self._sum(start, data)
 
     def _sum(self, start: int, data: Bytes) -> bool:
-        import crc32c
-
-        piece = start, crc32c.crc32c(data), len(data)
+        piece = start, _crc(self._hasher.algorithm, data), len(data)
         with self._lock:
             self._crcs.append(piece)
             self._reached += len(data)
@@ -154,8 +164,8 @@ class PartialDigest:
     def _summed(self) -> str:
         (_, whole, _), *others = sorted(self._crcs)
         for _, piece, length in others:
-            whole = combine(whole, piece, length)
-        return f"crc32c:0x{whole:08X}"
+            whole = combine(whole, piece, length, _POLYNOMIALS[self._hasher.algorithm])
+        return f"{self._hasher.algorithm}:0x{whole:08X}"
 
 
 def check_digest(stated: str, data: Bytes) -> None:
@@ -185,6 +195,6 @@ def compare_digests(actual: str, stated: str) -> None:
 
 
 def _normal(digest: str) -> str:
-    """Fold what published readers fold: case, and crc32c's optional 0x."""
+    """Fold what published readers fold: case, and the optional 0x of a CRC."""
     algorithm, _, value = digest.lower().partition(":")
-    return f"{algorithm}:{value.removeprefix('0x') if algorithm == 'crc32c' else value}"
+    return f"{algorithm}:{value.removeprefix('0x') if algorithm in _POLYNOMIALS else value}"

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..codecs import Hasher
 from ..errors import UnsupportedError, located
 from ..manifest import Component, Manifest, Tensor
 from ..manifest.schema_2 import content_value
 from ..reader import LazyTensor, Reader
+from ..reader.blocks import blocks
 from ..rewrite.feed import Feed, StoredBlob
 from ..rewrite.places import opened
 from ..rewrite.stored import StoredElements
@@ -66,7 +69,7 @@ def _as_version_2(reader: Reader) -> Manifest:
 def _announced(reader: Reader) -> Iterator[StoredBlob]:
     for tensor in reader.manifest.tensors.values():
         for part in tensor.components.values():
-            if not _is_digested(reader, part):
+            if not _is_digested(reader, part) and tensor.strides is None:
                 yield StoredBlob(reader._blobs, part)
 
 
@@ -86,13 +89,18 @@ def _tensor(lazy: LazyTensor, feed: Feed) -> Tensor:
             if not _is_digested(lazy._reader, part):
                 with located(component=role):
                     parts[role] = _part(lazy, role, feed)
-    return replace(tensor, format=_LAYOUTS.get(tensor.layout, tensor.format), components=parts)
+    layout = _LAYOUTS.get(tensor.layout, tensor.format)
+    return replace(tensor, format=layout, components=parts, strides=None)
 
 
 def _part(lazy: LazyTensor, role: str, feed: Feed) -> Component:
     part = lazy._tensor.components[role]
     elements = StoredElements.of(lazy.components[role], lazy._blobs, part, feed)
     hasher = Hasher("xxh3")
-    elements.decode(hasher.update)
+    if lazy._tensor.strides is None:
+        elements.decode(hasher.update)
+    else:
+        for block in blocks(lazy):
+            hasher.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     storage, logical = _RULES.storage(elements.element)
     return replace(part, dtype=storage, logical=logical, digest=hasher.text())

@@ -6,12 +6,13 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NoReturn
 
-from ..codecs import Inflater
+from ..codecs import CRC_32, Inflater, combine
 from ..errors import FormatError, LimitError, UnsupportedError
 from ..manifest import DEFLATE, Component
 from ..manifest.fields import shown
@@ -56,6 +57,8 @@ class Member:
     length, size : int
         Bytes as they are stored, and decoded.
     method, flags : int
+    crc : int
+        CRC-32 of the decoded bytes.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Member:
     size: int
     method: int
     flags: int
+    crc: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,11 @@ class Placed:
             skipped=start,
             big_endian=big_endian,
         )
+
+    def digest_behind(self, start: bytes) -> str:
+        """Return the digest of what follows its first decoded bytes, as the directory has it."""
+        length = self.member.size - len(start)
+        return f"crc32:0x{combine(zlib.crc32(start), self.member.crc, length, CRC_32):08X}"
 
     def decoded_head(self, length: int) -> bytes:
         """Return its first decoded bytes: so many, or as many as `head` tells."""
@@ -213,7 +222,7 @@ def _entries(data: bytes, count: int) -> list[Member]:
         if at + _ENTRY.size > len(data):
             reject("the directory ends within an entry")
         fields = _ENTRY.unpack_from(data, at)
-        magic, _, _, flags, method, _, _, _, length, size = fields[:10]
+        magic, _, _, flags, method, _, _, crc, length, size = fields[:10]
         name_length, extra_length, comment_length, _, _, _, header = fields[10:]
         name_at = at + _ENTRY.size
         extra_at = name_at + name_length
@@ -223,7 +232,7 @@ def _entries(data: bytes, count: int) -> list[Member]:
         name = _text(data[name_at:extra_at], flags)
         extra = data[extra_at : extra_at + extra_length]
         size, length, header = _long_numbers(extra, size, length, header)
-        member = Member(name, header, 0, length, size, method, flags)
+        member = Member(name, header, 0, length, size, method, flags, crc)
         _check_size(member)
         members.append(member)
     if at != len(data):

@@ -86,7 +86,8 @@ class Header:
         order, kind = self._dtype()
         if kind not in _STORAGE:
             part = make("u8", self.length, size - self.length, None, False)
-            return Tensor(name, self.shape, f"{_OTHER}{kind}", {"data": part})
+            attributes = {"descr": str(self.descr)}
+            return Tensor(name, self.shape, f"{_OTHER}{kind}", {"data": part}, attributes)
         storage, logical = _STORAGE[kind]
         nbytes = dtype_of(storage, logical).nbytes(element_count(self.shape))
         if self.length + nbytes > size:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import FormatError, UnsupportedError
 from ..manifest import Manifest, Tensor
 from .archive import Placed, locate, members_of
@@ -39,7 +41,11 @@ def parse(peek: Peek) -> Manifest:
 def _tensor(peek: Peek, name: str, placed: Placed) -> Tensor:
     start = _head(peek, placed, 12)
     head = _head(peek, placed, header_length(start))
-    return read_header(head).tensor(name, placed.member.size, placed.part)
+    tensor = read_header(head).tensor(name, placed.member.size, placed.part)
+    part = tensor.components["data"]
+    if len(head) + (part.stated_length or 0) == placed.member.size:
+        part = replace(part, digest=placed.digest_behind(head))
+    return replace(tensor, components={"data": part})
 
 
 def _head(peek: Peek, placed: Placed, length: int) -> bytes:

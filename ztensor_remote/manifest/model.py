@@ -185,12 +185,17 @@ class Manifest:
 
     @property
     def digests_cover_decoded(self) -> bool:
-        """Whether digests are over decoded bytes (version 2) or stored bytes (all before)."""
-        return self.version == "2"
+        """Whether digests are over decoded bytes (version 2) or stored bytes (all before).
+
+        Those of zip files are over decoded bytes.
+        """
+        return self.version in ("2", "npz", "torch")
 
     @property
     def digest_algorithms(self) -> tuple[str, ...]:
         """The digests that this version knows; others are there to be ignored."""
+        if self.version in ("npz", "torch"):
+            return ("crc32",)
         return ("xxh3", "sha256") if self.version == "2" else ("crc32c", "sha256")
 
     @property

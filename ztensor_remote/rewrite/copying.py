@@ -11,6 +11,7 @@ from ..errors import located
 from ..manifest import Component
 from ..manifest.dtypes import DType
 from ..reader import Blobs, LazyTensor
+from ..reader.blocks import blocks
 from ..reader.sparse import CSR
 from ..stores import CopyingSink, Sink
 from ..writer.adders import Adders
@@ -97,7 +98,7 @@ class Copying(Assembly):
             for each in chosen:
                 with located(url=each.blobs.source.url, tensor=each.tensor.name):
                     if self._is_rearranged(each.tensor):
-                        self._add_sparse(each)
+                        self._add_rearranged(each)
                     else:
                         self._add(each, feed)
         finally:
@@ -136,22 +137,39 @@ class Copying(Assembly):
         parts = tensor._tensor.components
         return sorted(parts, key=lambda role: parts[role].offset)
 
-    # --- sparse tensors, where versions differ in how they are put together -------------------
+    # --- where versions differ in how a tensor is put together ---------------------------------
 
     def _is_rearranged(self, tensor: LazyTensor) -> bool:
+        if tensor._tensor.strides is not None:
+            return True
         if tensor.layout not in ("sparse_csr", "sparse_coo"):
             return False
         version = tensor._blobs.manifest.version
         is_of_2 = self.rules.generation is Generation.V2
         return version == "0.1" or (version == "2") != is_of_2 or self.rules.version == "1.0"
 
-    def _add_sparse(self, each: Chosen) -> None:
+    def _add_rearranged(self, each: Chosen) -> None:
         tensor = each.tensor
         adders = Adders()
         adders._file = self
         is_compressed = any(not part.is_raw for part in tensor._tensor.components.values())
         compress = is_compressed if self._compress is None else None
-        sparse, attributes = tensor.sparse(), tensor._tensor.attributes
+        if tensor.layout == "dense":
+            self._add_in_c_order(each, adders, compress)
+        else:
+            self._add_sparse(each, adders, compress)
+        self._tell(sum(part.length for part in tensor._tensor.components.values()))
+
+    def _add_in_c_order(self, each: Chosen, adders: Adders, compress: bool | None) -> None:
+        tensor, attributes = each.tensor, each.tensor._tensor.attributes
+        with adders.stream_tensor(
+            each.name, tensor.shape, tensor.dtype, compress=compress, attributes=attributes
+        ) as part:
+            for block in blocks(tensor):
+                part.write(block)
+
+    def _add_sparse(self, each: Chosen, adders: Adders, compress: bool | None) -> None:
+        sparse, attributes = each.tensor.sparse(), each.tensor._tensor.attributes
         if isinstance(sparse, CSR):
             adders.add_sparse_csr(
                 each.name,
@@ -171,7 +189,6 @@ class Copying(Assembly):
                 compress=compress,
                 attributes=attributes,
             )
-        self._tell(sum(part.length for part in tensor._tensor.components.values()))
 
     # --- all others ---------------------------------------------------------------------------
 

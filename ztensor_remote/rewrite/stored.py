@@ -43,8 +43,6 @@ class StoredElements:
     @classmethod
     def of(cls, lazy: LazyComponent, blobs: Blobs, part: Component, feed: Feed) -> StoredElements:
         """Return the elements of a component."""
-        if lazy._tensor.strides is not None:
-            raise UnsupportedError("elements in another order than that of C can't be copied")
         return cls(blobs, part, lazy.decoded_length, feed)
 
     @cached_property
