@@ -5,6 +5,9 @@
     python3 dev.py test [pytest ...]  the tests; what follows goes to pytest
     python3 dev.py check [pytest ...] ruff and mypy, then the tests; all of them count
 
+All tests run on every core; with arguments for pytest, in one process, where -x, -s and --pdb are
+as one knows them.
+
 The interpreter that runs this file makes .venv beside it, and installs the project there with what
 the command needs. That happens once, and again when pyproject.toml changes. Paths given to pytest
 are relative to the project, whatever the current folder is.
@@ -32,6 +35,8 @@ DEMO_EXTRAS = {"demo"}
 TEST_EXTRAS = {"test"}
 CHECK_EXTRAS = {"test", "dev"}
 CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
+# Each process has servers of its own; those of more than four would be most of the work.
+EVERY_CORE = ("--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal")
 
 # Each of these would let packages in from outside .venv, or install into another place.
 FOREIGN_VARIABLES = {
@@ -122,9 +127,14 @@ def demo(arguments: "list[str]") -> int:
     return replace_this_process([prepare(DEMO_EXTRAS), "examples/demo.py", *arguments])
 
 
+def pytest(python: str, arguments: "list[str]") -> "list[str]":
+    """Return the command that runs the tests."""
+    return [python, "-m", "pytest", *(arguments or EVERY_CORE)]
+
+
 def test(arguments: "list[str]") -> int:
     """Run the tests."""
-    return replace_this_process([prepare(TEST_EXTRAS), "-m", "pytest", *arguments])
+    return replace_this_process(pytest(prepare(TEST_EXTRAS), arguments))
 
 
 def check(arguments: "list[str]") -> int:
@@ -134,7 +144,7 @@ def check(arguments: "list[str]") -> int:
     # Said before pytest starts: its own closing line stays the last.
     print("dev.py: " + ("failed: " + ", ".join(failed) if failed else "ruff and mypy passed"))
     sys.stdout.flush()
-    return run([python, "-m", "pytest", *arguments]) or int(bool(failed))
+    return run(pytest(python, arguments)) or int(bool(failed))
 
 
 COMMANDS = {"demo": demo, "test": test, "check": check}

@@ -16,6 +16,8 @@ import tempfile
 import venv
 from pathlib import Path
 
+from filelock import FileLock
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "peers"
 
@@ -46,18 +48,18 @@ def interpreter(version: str) -> Path:
     NothingToInstallError
     """
     folder = CACHE / version / _key(version)
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Elsewhere at first: an interrupted installation must not count as one, and parallel test
-        # processes must not write into each other's.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as scratch:
+    if folder.exists():
+        return _python(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Elsewhere at first: an interrupted installation must not count as one.
+    with (
+        FileLock(folder.parent / "lock"),
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as scratch,
+    ):
+        if not folder.exists():  # else another test process had the lock before
             fresh = Path(scratch) / "environment"
             _make(fresh, REQUIREMENTS[version])
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
+            fresh.rename(folder)
     return _python(folder)
 
 

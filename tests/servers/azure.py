@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from filelock import FileLock
+
 from .endpoint import StoreEndpoint
 from .process import ServerProcess, free_port
 
@@ -68,16 +70,12 @@ def _installed() -> Path:
     if folder.exists():
         return folder
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Elsewhere at first: an interrupted installation must not count as one, and parallel test
-    # processes must not write into each other's.
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        fresh = Path(scratch) / folder.name
-        _install(fresh)
-        try:
+    # Elsewhere at first: an interrupted installation must not count as one.
+    with FileLock(CACHE / "lock"), tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        if not folder.exists():  # else another test process had the lock before
+            fresh = Path(scratch) / folder.name
+            _install(fresh)
             fresh.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
     return folder
 
 
