@@ -1,4 +1,4 @@
-"""A program: two ranks save a checkpoint, then three load it, cut along other axes.
+"""A program: four ranks save a checkpoint, then three load it and then two, by rows and by columns.
 
 ``dcp_ranks.py SAVED LOADED OPTIONS OPTIONS FOLDER``: the URL to save to and that to load rows from
 (through a proxy that counts), the storage options of each as JSON, and a folder for the ranks to
@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from ztensor_remote.torch import StorageReader, StorageWriter
 
-WORLD = 3
+WORLD = 4
 SHAPE = (3000, 300)
 
 
@@ -49,28 +49,35 @@ def state_of(mesh: DeviceMesh, axis: int, fill: float | None = None) -> dict[str
     }
 
 
+def load(mesh: DeviceMesh, axis: int, reader: StorageReader) -> list[str]:
+    """Load the share of a rank, and return what is wrong with it."""
+    state = state_of(mesh, axis, fill=-1.0)
+    dcp.load(state, storage_reader=reader, process_group=mesh.get_group())
+    wrong = []
+    share = weights().chunk(mesh.size(), axis)[mesh.get_local_rank()]
+    if not torch.equal(state["model"]["w"].to_local(), share):
+        wrong.append(f"w cut along {axis}")
+    if state["model"]["half"].to_local().tolist() != list(range(8)):
+        wrong.append("half")
+    if state["optim"] != {"step": 7, "betas": (0.9, 0.99)}:
+        wrong.append(f"optim is {state['optim']}")
+    return wrong
+
+
 def run(rank: int, saved: str, loaded: str, write: Any, read: Any, folder: str) -> None:
     """Be one of the ranks."""
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=WORLD
     )
-    two = DeviceMesh("cpu", [0, 1])
-    if rank < 2:
-        writer = StorageWriter(saved, storage_options=write)
-        dcp.save(state_of(two, 0), storage_writer=writer, process_group=two.get_group())
-    dist.barrier()
-    three = DeviceMesh("cpu", [0, 1, 2])
-    wrong = []
-    for axis, url, options in ((0, loaded, read), (1, saved, write)):
-        state = state_of(three, axis, fill=-1.0)
-        dcp.load(state, storage_reader=StorageReader(url, storage_options=options))
-        local = state["model"]["w"].to_local()
-        if not torch.equal(local, weights().chunk(WORLD, axis)[rank]):
-            wrong.append(f"w cut along {axis}")
-        if state["model"]["half"].to_local().tolist() != list(range(8)):
-            wrong.append("half")
-        if state["optim"] != {"step": 7, "betas": (0.9, 0.99)}:
-            wrong.append(f"optim is {state['optim']}")
+    meshes = {count: DeviceMesh("cpu", list(range(count))) for count in (WORLD, 3, 2)}
+    writer = StorageWriter(saved, storage_options=write)
+    dcp.save(state_of(meshes[WORLD], 0), storage_writer=writer)
+    wrong: list[str] = []
+    for count in (3, 2):
+        if rank < count:
+            for axis, url, options in ((0, loaded, read), (1, saved, write)):
+                reader = StorageReader(url, storage_options=options)
+                wrong += [f"on {count}: {what}" for what in load(meshes[count], axis, reader)]
     print(json.dumps(wrong), flush=True)
     dist.destroy_process_group()
 
