@@ -55,7 +55,7 @@ def test_import_leaves_heavy_libraries_out() -> None:
 def test_modules_for_frameworks_leave_the_framework_out() -> None:
     loaded = run_fresh(
         "import json, sys, ztensor_remote as zt\n"
-        "zt.numpy.load_file, zt.torch.load_state_dict, zt.xarray.to_zt\n"
+        "zt.numpy.load_file, zt.torch.load_state_dict, zt.jax.load, zt.xarray.to_zt\n"
         "zt.dask.array, zt.ray.load\n"
         "print(json.dumps(list(sys.modules)))"
     )

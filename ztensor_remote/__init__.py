@@ -96,7 +96,7 @@ _LAZY = {
     "statistics": "examine",
 }
 
-_MODULES = {"dask", "numpy", "ray", "torch", "xarray"}
+_MODULES = {"dask", "jax", "numpy", "ray", "torch", "xarray"}
 
 __all__ = [
     "AccessDeniedError",
