@@ -23,8 +23,6 @@ from .options import (
 if TYPE_CHECKING:
     from ..rewrite import Rewritten
 
-_PUBLISHED = {"pickle": "torch"}
-
 
 def convert(
     urls: Urls,
@@ -71,7 +69,7 @@ def convert(
         urls,
         output,
         "converting",
-        format=_PUBLISHED.get(format, format),
+        format=format,
         to=to,
         compress=(level or 3) if compress or level else None,
         checksum=None if checksum == "none" else checksum,

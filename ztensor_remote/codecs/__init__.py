@@ -1,9 +1,10 @@
-"""Bytes to bytes: digests, zstd and deflate. Nothing here knows files or manifests."""
+"""Bytes to bytes: digests, zstd and others. Nothing here knows files or manifests."""
 
 from .crc import CRC_32, combine
 from .deflate import Inflater
 from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_digests, is_checkable
 from .encoder import FrameEncoder
+from .latin_1 import Latin1Decoder
 from .seekable import SeekTable, likely_table_length, read_table, table_length
 from .zstd import FRAME_SIZE, StreamDecoder, decode_into, too_long, too_short
 
@@ -14,6 +15,7 @@ __all__ = [
     "FrameEncoder",
     "Hasher",
     "Inflater",
+    "Latin1Decoder",
     "PartialDigest",
     "SeekTable",
     "StreamDecoder",

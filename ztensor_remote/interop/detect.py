@@ -11,10 +11,12 @@ from ..container import MAGIC_0_1, MAGIC_1, MAGIC_2
 from ..errors import InvalidInputError
 from ..manifest import Manifest
 from ..stores import End
-from . import archive, gguf, npy, npz, safetensors
+from . import archive, gguf, npy, npz, pickle, safetensors, torch
 from .peek import Peek
 
-Format: TypeAlias = Literal["auto", "ztensor", "safetensors", "gguf", "npy", "npz"]
+Format: TypeAlias = Literal[
+    "auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle"
+]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Parser: TypeAlias = Callable[[Peek], Manifest]
@@ -28,8 +30,14 @@ _SUFFIXES: dict[str, Format] = {
     ".gguf": "gguf",
     ".npy": "npy",
     ".npz": "npz",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".bin": "torch",
+    ".ckpt": "torch",
+    ".pkl": "pickle",
+    ".pickle": "pickle",
 }
-_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy"))
+_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy", "pickle"))
 _NATIVE = frozenset((MAGIC_0_1, MAGIC_1, MAGIC_2))
 
 
@@ -87,10 +95,14 @@ def _of_content(peek: Peek) -> Format | None:
     length = int.from_bytes(head, "little")
     if length <= min(safetensors.MOST, peek.size - 8) and bytes(peek.read(8, 1)) == b"{":
         return "safetensors"
+    if pickle.is_one(head):
+        return "pickle"
     return "ztensor" if is_native else None
 
 
 def _of_members(peek: Peek) -> Format | None:
     """Return what kind of zip file it is."""
     names = archive.members_of(peek)
+    if torch.is_archive(names):
+        return "torch"
     return "npz" if any(name.endswith(npz.ENDING) for name in names) else None

@@ -7,7 +7,9 @@ from ..errors import FormatError
 from . import schema_0_1, schema_1_0, schema_1_2, schema_2
 from .model import (
     DEFLATE,
+    LATIN_1,
     RAW,
+    STREAMS,
     ZSTD,
     ZSTD_SEEKABLE,
     ChunkDigests,
@@ -22,7 +24,9 @@ from .validate import check_manifest
 
 __all__ = [
     "DEFLATE",
+    "LATIN_1",
     "RAW",
+    "STREAMS",
     "ZSTD",
     "ZSTD_SEEKABLE",
     "ChunkDigests",

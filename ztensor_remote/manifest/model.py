@@ -12,7 +12,7 @@ from .dtypes import DType, dtype_of
 from .fields import element_count
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
-Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch"]
+Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle"]
 """Formats of others that are read."""
 
 RAW = "raw"
@@ -20,6 +20,10 @@ ZSTD = "zstd"
 ZSTD_SEEKABLE = "zt.zstd-seekable/1"
 DEFLATE = "deflate"
 """Only in files of other formats: a stream of RFC 1951 without a header."""
+LATIN_1 = "latin-1"
+"""Only in pickles: a text in UTF-8 of the characters that have the numbers of the bytes."""
+STREAMS = frozenset((DEFLATE, LATIN_1))
+"""Encodings that are decoded from the first byte on, whatever is wanted of them."""
 
 _LAYOUTS = {
     "sparsecsr": "sparse_csr",
@@ -59,7 +63,8 @@ class Component:
     logical : str or None
         Logical type; None when it equals the storage type.
     encoding : str
-        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, ``"deflate"``, or one we can't decode.
+        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, ``"deflate"``, ``"latin-1"``, or one we
+        can't decode.
     decoded_length : int or None
         Bytes after decoding, where the manifest states them.
     digest : str or None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..manifest import DEFLATE, ZSTD
+from ..manifest import STREAMS, ZSTD
 from .arrays import Array
 from .tensor import LazyTensor
 
@@ -19,12 +19,12 @@ _BLOCK = 8 << 20
 class Blocks:
     """A dense tensor, of which a part at a time is in memory.
 
-    zstd without a seek table, and deflate, can only be decoded as a whole, and are.
+    zstd without a seek table, and what other formats have, can only be decoded as a whole, and are.
     """
 
     def __init__(self, tensor: LazyTensor) -> None:
         self._tensor = tensor
-        is_whole = tensor._tensor.components["data"].encoding in (ZSTD, DEFLATE)
+        is_whole = tensor._tensor.components["data"].encoding in (ZSTD, *STREAMS)
         self._array = tensor.numpy() if is_whole else None
 
     def __getitem__(self, key: Key) -> Array:

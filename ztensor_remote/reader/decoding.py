@@ -8,14 +8,15 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..codecs import Inflater, PartialDigest, SeekTable, StreamDecoder, decode_into
+from ..codecs import Inflater, Latin1Decoder, PartialDigest, SeekTable, StreamDecoder, decode_into
 from ..errors import LimitError, UnsupportedError
-from ..manifest import DEFLATE, ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest import DEFLATE, LATIN_1, STREAMS, ZSTD, ZSTD_SEEKABLE, Component
 from ..manifest.validate import check_expansion
 from ..stores import Control, Limits, Offsets
 from .output import Output
 from .seeking import read_table_of
 
+DECODABLE = STREAMS | {ZSTD, ZSTD_SEEKABLE}
 _WHOLE = 8 << 20
 """Stored bytes up to which a component comes in one piece, its seek table with it."""
 
@@ -37,7 +38,7 @@ def check_decodable(part: Component, length: int | None, limits: Limits) -> None
     """
     if part.is_raw:
         return
-    if part.encoding not in (DEFLATE, ZSTD, ZSTD_SEEKABLE):
+    if part.encoding not in DECODABLE:
         raise UnsupportedError(
             f"encoding {part.encoding!r} is unknown; the stored bytes can't be decoded"
         )
@@ -51,8 +52,12 @@ def check_decodable(part: Component, length: int | None, limits: Limits) -> None
         )
 
 
-def decoder_of(part: Component, write: Callable[[bytes], object]) -> StreamDecoder | Inflater:
+def decoder_of(
+    part: Component, write: Callable[[bytes], object]
+) -> StreamDecoder | Inflater | Latin1Decoder:
     """Return what decodes the stored bytes of a component in their order."""
+    if part.encoding == LATIN_1:
+        return Latin1Decoder(write)
     if part.encoding == DEFLATE:
         return Inflater(write, start=part.skipped, length=part.decoded_length)
     return StreamDecoder(write)

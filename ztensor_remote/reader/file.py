@@ -48,7 +48,7 @@ class Reader(Loads):
         The version of the object that it must be, as another reader's `identity` tells.
     mmap : bool, optional
         Whether a local file is mapped; by default unless it is on a network filesystem.
-    format : {"auto", "ztensor", "safetensors", "gguf", "npy", "npz"}
+    format : {"auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle"}
         What kind of file it is; by default its bytes tell, then its name.
 
     Raises

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..codecs import Hasher, compare_digests, is_checkable, too_long, too_short
 from ..errors import LimitError, UnsupportedError
-from ..manifest import DEFLATE, ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest import Component
 from ..manifest.dtypes import BY_NAME, BY_STORAGE, DType, storage_width
 from ..manifest.validate import check_expansion
 from ..reader import Blobs, LazyComponent
-from ..reader.decoding import decoder_of
+from ..reader.decoding import DECODABLE, decoder_of
 from ..writer.rules import Rules
 from .feed import Feed, StoredBlob
 
@@ -156,7 +156,7 @@ class StoredElements:
 
 
 def _decode(pieces: Iterator[memoryview], write: Write, part: Component) -> None:
-    if part.encoding not in (DEFLATE, ZSTD, ZSTD_SEEKABLE):
+    if part.encoding not in DECODABLE:
         raise UnsupportedError(
             f"encoding {part.encoding!r} is unknown; the stored bytes can't be decoded"
         )
