@@ -72,6 +72,10 @@ class AzureSource(RemoteSource):
         self.read_into(size - len(tail), tail, control=control)
         return tail
 
+    def is_read_by(self, fs: Any) -> bool:
+        """Whether it is in the account that a filesystem is of, under the same credentials."""
+        return bool(self._fs == fs)
+
     def sign(self, pin: Identity | None) -> Target:
         """Sign a URL for reading, or take a token, as the filesystem's credential allows."""
         return run(self._fs, self._sign)

@@ -328,12 +328,3 @@ def rival(url: str) -> ConcurrentWriteError:
         "repeat",
         url=url,
     )
-
-
-def replaced(source: Source) -> ObjectChangedError:
-    """Return the error for an object that was copied from, and is another one by now."""
-    return ObjectChangedError(
-        "it was replaced or removed while it was copied; nothing was published. Open it again and "
-        "repeat",
-        url=source.url,
-    )

@@ -12,11 +12,15 @@ from typing import Any
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlockState, StorageErrorCode
 
-from .azure import NOTHING_THERE, blob_client, condition, request_options
+from .azure import NOTHING_THERE, AzureSource, blob_client, condition, request_options
+from .copying import CopyingParts, replaced
 from .event_loop import run
+from .failures import scrub
 from .location import Location
-from .parts import COMMIT, PartedSink, rival
+from .parts import COMMIT, rival
+from .sink import CopyRefusedError
 from .source import Source
+from .target import NoTarget, Target
 
 # Names of Azure's metadata are identifiers.
 _COMMIT = COMMIT.replace("-", "_")
@@ -25,11 +29,15 @@ _RIVALS = (StorageErrorCode.INVALID_BLOCK_LIST, StorageErrorCode.BLOB_ALREADY_EX
 
 _NUMBER = 7
 _SHORTEST_ID = _NUMBER + 8
+_COPY = 100 << 20
+"""Bytes that one block takes of another blob at most, in the older versions of the service."""
+
+_REFUSALS = (400, 401, 403, 405, 409, 501)
 _MOST_KEPT = 45_000
 """Blocks, of the 50,000 that a blob may have; with more it is written anew."""
 
 
-class AzureSink(PartedSink):
+class AzureSink(CopyingParts):
     """Blocks that nobody sees until they are committed; small blobs are blocks too.
 
     Azure drops blocks that were not committed after a week, and has no request that does so
@@ -52,7 +60,7 @@ class AzureSink(PartedSink):
         base: Source | None = None,
         create: bool = False,
     ) -> None:
-        super().__init__(location.url, base=base)
+        super().__init__(location, base=base)
         self._fs = fs
         self._path = path
         self._condition = NOTHING_THERE if create else condition(base.identity if base else None)
@@ -64,8 +72,10 @@ class AzureSink(PartedSink):
         """Keep the blocks of the blob, where these bytes are all of them and come first."""
         assert self.base is not None
         whole = (start, stop) == (0, self.base.identity.size) and not self.size
-        if not whole or not self._run(self._keep_blocks, doing="list its blocks"):
-            self.send_again(self.base, start, stop)
+        if whole and self._run(self._keep_blocks, doing="list its blocks"):
+            return
+        take = self.copy_from if self.copies_from(self.base) else self.send_again
+        take(self.base, start, stop)
 
     def _keep_blocks(self) -> bool:
         assert self.base is not None
@@ -92,9 +102,66 @@ class AzureSink(PartedSink):
     def begin(self) -> None:
         """Do nothing: blocks can be staged at any time."""
 
+    def copies_from(self, source: Source) -> bool:
+        """Whether it is a blob that our client can read, and name the version of."""
+        return (
+            isinstance(source, AzureSource)
+            and source.identity.etag is not None
+            and not self.refuses(source)
+            and source.is_read_by(self._fs)
+        )
+
+    def copy_from(self, source: Source, start: int, stop: int) -> None:
+        """Have the store copy these bytes into blocks of their own, which may have any size."""
+        if self.refuses(source):
+            self.send_again(source, start, stop)
+            return
+        if self.buffered:
+            self._send()
+        for first in range(start, stop, _COPY):
+            self._copy(source, first, min(first + _COPY, stop))
+
+    def copy_part(self, number: int, source: Source, start: int, stop: int) -> str:
+        """Have one block copied from a blob.
+
+        https://learn.microsoft.com/rest/api/storageservices/put-block-from-url
+        """
+        assert isinstance(source, AzureSource)
+        block = self._block(number)
+        try:
+            run(self._fs, self._stage_copy, block, source.sign(None), source, start, stop)
+        except NoTarget as error:
+            raise CopyRefusedError(str(error)) from None
+        except HttpResponseError as error:
+            if error.status_code in (404, 412):
+                raise replaced(source) from None
+            if error.status_code in _REFUSALS:
+                reason = scrub(str(error.message).partition("\n")[0])
+                raise CopyRefusedError(f"the store refuses to copy inside ({reason})") from None
+            raise
+        return block
+
+    async def _stage_copy(
+        self, block: str, target: Target, source: Source, start: int, stop: int
+    ) -> None:
+        async with blob_client(self._fs, self._path) as client:
+            await client.stage_block_from_url(
+                block,
+                target.url,
+                start,
+                stop - start,
+                source_authorization=target.headers.get("Authorization"),
+                headers={"x-ms-source-if-match": source.identity.etag},
+                **request_options(self._fs),
+            )
+
+    def _block(self, number: int) -> str:
+        """Return the id of a block. All of a blob must have one length."""
+        return f"{self._writer}-{number:06d}"
+
     def send_part(self, number: int, data: memoryview) -> str:
-        """Stage one block. All ids of a blob must have one length."""
-        block = f"{self._writer}-{number:06d}"
+        """Stage one block."""
+        block = self._block(number)
         run(self._fs, self._stage, block, data)
         return block
 
@@ -110,6 +177,7 @@ class AzureSink(PartedSink):
 
     def publish(self, parts: list[str]) -> None:
         """Commit the blocks."""
+        self.check_sources()
         try:
             run(self._fs, self._commit, parts)
         except HttpResponseError as error:

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -13,13 +12,14 @@ from urllib.parse import urlsplit
 
 from ..errors import StoreError
 from .copies import plan_copy
+from .copying import CopyingParts, replaced
 from .event_loop import run
-from .failures import is_unclear, status_of
+from .failures import is_unclear, scrub, status_of
 from .location import Location
-from .parts import COMMIT, PartedSink, rival
+from .parts import COMMIT, rival
 from .s3 import S3Source, call_s3
-from .s3_copies import S3Copies
 from .s3_parts import S3Parts
+from .sink import CopyRefusedError
 from .source import Source
 from .strays import Strays
 
@@ -33,11 +33,13 @@ _KEPT = ("CacheControl", "ContentDisposition", "ContentLanguage", "ContentType")
 _MOST_REACHED = 64 << 10
 """Bytes; the padding of version 2 is shorter."""
 
+_REFUSALS = (400, 403, 405, 501)
+
 _without_checksums: set[str] = set()
 """Stores that refuse uploads with a CRC-32C of each part."""
 
 
-class S3Sink(PartedSink):
+class S3Sink(CopyingParts):
     """A multipart upload that is completed at the end, or a single PUT for a small object.
 
     Parameters
@@ -59,19 +61,16 @@ class S3Sink(PartedSink):
         base: Source | None = None,
         create: bool = False,
     ) -> None:
-        super().__init__(location.url, base=base)
+        super().__init__(location, base=base)
         self._fs = fs
         self._create_only = create
         self._path = path
-        self._server = location.server
         self._etag = base.identity.etag if base else None
         self._upload: str | None = None
         self._parts: S3Parts | None = None
         self._checksums: dict[int, str] = {}
         bucket, key, _ = fs.split_path(path)
         self._object = {"Bucket": bucket, "Key": key}
-        self._copiers: ThreadPoolExecutor | None = None
-        self._copies = S3Copies(self._call, self._object, base, location.server)
 
     @cached_property
     def _client(self) -> Any:
@@ -120,7 +119,7 @@ class S3Sink(PartedSink):
         return (
             isinstance(source, S3Source)
             and source.identity.etag is not None
-            and not self._copies.are_refused(source)
+            and not self.refuses(source)
             and source.is_read_by(self._fs)
         )
 
@@ -131,7 +130,7 @@ class S3Sink(PartedSink):
 
     def copy_from(self, source: Source, start: int, stop: int) -> None:
         """Have the store copy these bytes, but for those that no part can be made of."""
-        if self._copies.are_refused(source):
+        if self.refuses(source):
             self.send_again(source, start, stop)
             return
         start = self._reached_back(source, start)
@@ -159,30 +158,26 @@ class S3Sink(PartedSink):
                 return start - len(before)
         return start
 
-    def _copy(self, source: Source, start: int, stop: int) -> None:
-        """Have one part copied, beside those that are sent."""
-        self._begin()
-        request = partial(self._copy_part, source, len(self._sent) + 1, start, stop)
-        if self._copiers is None:
-            self._copiers = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-copy")
-        part = self._copiers.submit(self._run, request, doing="copy its bytes")
-        if source not in self._copies.sources:
-            part.result()  # whether the store can do it
-            self._copies.sources.append(source)
-        self._sent.append(part)
-        self.size += stop - start
-
-    def _copy_part(self, source: Source, number: int, start: int, stop: int) -> str:
-        part = self._copies.make(source, str(self._upload), number, start, stop)
-        if "ChecksumCRC32C" in part:
-            self._checksums[number] = part["ChecksumCRC32C"]
-        return str(part["ETag"])
-
-    def _stop(self) -> None:
-        if self._copiers is not None:
-            self._copiers.shutdown(wait=True, cancel_futures=True)
-            self._copiers = None
-        super()._stop()
+    def copy_part(self, number: int, source: Source, start: int, stop: int) -> str:
+        """Have one part copied: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html."""
+        etag = source.identity.etag
+        try:
+            answer = self._call(
+                "upload_part_copy",
+                UploadId=self._upload,
+                PartNumber=number,
+                CopySource=source.named if isinstance(source, S3Source) else self._object,
+                CopySourceRange=f"bytes={start}-{stop - 1}",
+                **({} if etag is None else {"CopySourceIfMatch": etag}),
+            )
+        except Exception as error:
+            raise _meaning(error, source) from error.__cause__
+        copied = answer.get("CopyPartResult", {})
+        if copied.get("ETag") is None:  # rclone takes it for another request
+            raise CopyRefusedError("the store can't copy parts inside")
+        if "ChecksumCRC32C" in copied:
+            self._checksums[number] = copied["ChecksumCRC32C"]
+        return str(copied["ETag"])
 
     @cached_property
     def _about(self) -> dict[str, Any]:
@@ -248,7 +243,7 @@ class S3Sink(PartedSink):
 
     def publish(self, parts: list[str]) -> None:
         """Complete the upload."""
-        self._copies.check_unchanged(strict=self.is_known_strict())
+        self.check_sources()
         listed = [self._listed(number, etag) for number, etag in enumerate(parts, 1)]
         self._publish(
             "complete_multipart_upload",
@@ -303,6 +298,16 @@ class S3Sink(PartedSink):
             if status_of(error) != 404:  # it was completed or aborted before
                 raise
         self._strays.abort(self._call_plain, ours=self._upload)
+
+
+def _meaning(error: Exception, source: Source) -> Exception:
+    """Return what the store's answer to a copy says."""
+    status, answer = status_of(error), str(error.__cause__)
+    if status == 412 or (status == 404 and "NoSuchUpload" not in answer):
+        return replaced(source)
+    if status in _REFUSALS:
+        return CopyRefusedError(f"the store refuses to copy inside ({scrub(answer)})")
+    return error
 
 
 def _equal_size(base: Source | None) -> int:
