@@ -6,20 +6,30 @@ import shutil
 import sysconfig
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from .process import ServerProcess, free_port
 from .s3 import KEY, SECRET, S3Endpoint
 
 
 @contextmanager
-def rclone_server() -> Iterator[ServerProcess[S3Endpoint]]:
-    """Run the server over a folder of its own; what was stored survives a restart."""
+def rclone_server(folder: Path | None = None, *options: str) -> Iterator[ServerProcess[S3Endpoint]]:
+    """Run the server over a folder, its own by default; what was stored survives a restart."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         command = [
             *(_rclone(), "serve", "s3", "--config", "/dev/null"),
-            *("--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}", folder),
+            *(
+                "--auth-key",
+                f"{KEY},{SECRET}",
+                "--addr",
+                f"127.0.0.1:{port}",
+                *options,
+                str(folder),
+            ),
         ]
         # To a range it answers 200 with the whole object's checksum, which botocore would take
         # for that of the body.
