@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import ztensor_remote as zt
 from tests.reader.models import MEMORY, in_memory, model_bytes, new_url, same
 from tests.servers.s3 import S3Endpoint
-from ztensor_remote.reader.arrivals import ARRIVALS
+from ztensor_remote.reader.handle import OPENED
 
 ARRAYS = {f"layers.{number}.weight": np.full((50, 10), number, "f4") for number in range(20)}
 
@@ -31,6 +32,10 @@ def stored(
             writer.add_tensor(key, array)
     through, proxy = recording(moto)
     return through.uri(f"{name}/model.zt"), through.storage_options, proxy
+
+
+def safetensors(arrays: dict[str, Any]) -> bytes:
+    return bytes(pytest.importorskip("safetensors.numpy").save(arrays))
 
 
 def test_handles_are_small_and_hold_what_the_caller_gave(stored: Any) -> None:
@@ -54,6 +59,86 @@ def test_tensors_that_arrive_share_one_opened_file(stored: Any) -> None:
     assert all(same(tensor[:], ARRAYS[tensor.name]) for tensor in arrived)
 
 
+def test_a_manifest_that_is_sent_along_spares_the_look_at_it(stored: Any) -> None:
+    url, options, proxy = stored
+    with zt.open(url, storage_options=options, send_manifest=True) as model:
+        handles = [pickle.dumps(model), pickle.dumps([*model.values()])]
+    proxy.clear()
+    reader, tensors = map(pickle.loads, handles)
+    assert {*reader} == {*ARRAYS}
+    assert proxy.requests == []
+    assert same(reader["layers.3.weight"][:], ARRAYS["layers.3.weight"])
+    assert all(same(tensor.numpy(), ARRAYS[tensor.name]) for tensor in tensors)
+    assert proxy.count(method="GET") == 1 + len(ARRAYS)
+    again = pickle.loads(pickle.dumps(reader))
+    proxy.clear()
+    assert same(again["layers.4.weight"][:], ARRAYS["layers.4.weight"])
+    assert len(proxy.requests) == 1
+
+
+def test_a_manifest_that_is_sent_along_is_of_that_version_alone(stored: Any) -> None:
+    url, options, _ = stored
+    with zt.open(url, storage_options=options, send_manifest=True) as model:
+        arrived = pickle.loads(pickle.dumps(model))
+    with zt.Writer(url, storage_options=options) as writer:
+        for key, array in ARRAYS.items():
+            writer.add_tensor(key, array + 1)
+    with pytest.raises(zt.ObjectChangedError):
+        arrived["layers.3.weight"].numpy()
+    assert arrived.refresh()
+    assert same(arrived["layers.3.weight"].numpy(), ARRAYS["layers.3.weight"] + 1)
+
+
+@pytest.mark.parametrize("kind", ["local", "generic", "bytes", "cached", "foreign", "torn"])
+def test_a_manifest_is_sent_along_from_anywhere(kind: str, tmp_path: Path) -> None:
+    data = model_bytes(ARRAYS)
+    place: Any = tmp_path / "model.zt"
+    options: dict[str, Any] = {"send_manifest": True}
+    match kind:
+        case "local":
+            place.write_bytes(data)
+        case "generic":
+            place = in_memory(data)
+        case "bytes":
+            place = data
+        case "cached":
+            place, options["cache"] = in_memory(data), tmp_path / "cache"
+        case "foreign":
+            place = in_memory(safetensors(ARRAYS))
+        case "torn":
+            place.write_bytes(data + b"torn")
+    with zt.open(place, **options) as model:
+        arrived = pickle.loads(pickle.dumps(model))
+    assert arrived.manifest == model.manifest
+    assert arrived.recovered == (kind == "torn")
+    assert all(same(arrived[name].numpy(), array) for name, array in ARRAYS.items())
+
+
+def test_a_handle_stays_at_its_version() -> None:
+    url = in_memory(model_bytes(ARRAYS))
+    with zt.open(url) as model:
+        handle = model._handle
+        assert handle is model["layers.1.weight"]._handle
+        assert handle.reader() is model
+        MEMORY.pipe_file(url, model_bytes({"layers.1.weight": np.zeros(3)}))
+        assert model.refresh()
+        with pytest.raises(zt.ObjectChangedError):
+            handle.reader()
+        assert model._handle.reader() is model
+
+
+def test_a_process_keeps_what_its_tasks_have_opened() -> None:
+    with zt.open(in_memory(model_bytes(ARRAYS))) as model:
+        handle = pickle.loads(pickle.dumps(model._handle))
+        tensor = pickle.loads(pickle.dumps(model["layers.1.weight"]))
+    number = id(handle.reader())
+    assert tensor._reader is handle.reader(), "tensors and tasks have one opened file"
+    del tensor
+    assert id(pickle.loads(pickle.dumps(handle)).reader()) == number
+    handle.reader().close()
+    assert same(handle.reader()["layers.2.weight"].numpy(), ARRAYS["layers.2.weight"])
+
+
 def test_other_options_are_another_file() -> None:
     url = in_memory(model_bytes(ARRAYS))
     with zt.open(url) as one, zt.open(url, verify=False) as other:
@@ -71,13 +156,13 @@ def test_readers_that_arrive_are_ones_own() -> None:
 def test_a_file_is_let_go_with_its_last_tensor() -> None:
     with zt.open(in_memory(model_bytes(ARRAYS))) as model:
         handle = pickle.dumps(model["layers.1.weight"])
-    before = len(ARRIVALS._readers)
+    before = len(OPENED._readers)
     tensor = pickle.loads(handle)
-    assert len(ARRIVALS._readers) == before + 1
+    assert len(OPENED._readers) == before + 1
     reader = tensor._reader
     reader._tensors.clear()  # a reader and its tensors refer to each other
     del tensor, reader
-    assert len(ARRIVALS._readers) == before
+    assert len(OPENED._readers) == before
 
 
 def test_a_tensor_stays_of_the_version_that_it_was_taken_from() -> None:
@@ -96,7 +181,7 @@ def test_a_tensor_stays_of_the_version_that_it_was_taken_from() -> None:
 def test_a_child_does_not_wait_for_a_lock_of_its_parents_threads() -> None:
     with zt.open(in_memory(model_bytes(ARRAYS))) as model:
         handle = pickle.dumps(model["layers.7.weight"])
-    with ARRIVALS._lock:
+    with OPENED._lock:
         child = os.fork()
         if not child:
             alarm = threading.Timer(20, os._exit, [9])

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..reader import LazyTensor, Reader
+from ..reader.handle import Handle
 from .chunking import chunks_of, groups_of
 from .extras import import_extra
-from .handle import Handle, StoredTensor, handle_of, token_of
 from .opening import opened
+from .stored_tensor import StoredTensor, token_of
 
 if TYPE_CHECKING:
     from dask.array import Array as DaskArray
@@ -80,7 +81,7 @@ def delayed(source: Any, names: Iterable[str] | None = None, **options: Any) -> 
     """
     wrap = import_dask("dask").delayed
     with opened(source, options) as reader:
-        handle = handle_of(reader)
+        handle = reader._handle
         chosen = [reader[name].name for name in (reader if names is None else names)]
         keys = {name: _name(reader, name, "tensor", ()) for name in chosen}
     load = wrap(_load_one, pure=True)
@@ -109,7 +110,7 @@ def bag(
     """
     wrap, bags = import_dask("dask").delayed, import_dask("dask.bag")
     with opened(source, options) as reader:
-        handle = handle_of(reader)
+        handle = reader._handle
         sizes = {name: reader[name].nbytes for name in (reader if names is None else names)}
         groups = groups_of(sizes, partition_size or _chunk_size())
         keys = [_name(reader, "partition", "items", group) for group in groups]

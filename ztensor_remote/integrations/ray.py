@@ -11,9 +11,9 @@ import numpy as np
 
 from ..errors import InvalidInputError, ZTensorError
 from ..reader.arrays import is_foreign
+from ..reader.handle import Handle
 from .chunking import groups_of
 from .extras import import_extra
-from .handle import Handle, handle_of
 from .opening import opened
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def load(
     TensorNotFoundError, FormatError, DigestError, StoreError, MissingDependencyError
     """
     with opened(source, options) as reader:
-        handle = handle_of(reader)
+        handle = reader._handle
         sizes = {name: reader[name].nbytes for name in (reader if names is None else names)}
     plan = _placed(groups_of(sizes, _GROUP), placement)
     fetched = {node: _start(handle, groups, node) for node, groups in plan.items()}

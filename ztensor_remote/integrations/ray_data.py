@@ -19,8 +19,8 @@ from ..errors import UnsupportedError, located
 from ..manifest.dtypes import dtype_named
 from ..reader import Reader
 from ..reader.arrays import Array
+from ..reader.handle import Handle
 from .chunking import chunks_of, groups_of
-from .handle import Handle, handle_of
 from .opening import opened
 from .rows import row_count
 
@@ -52,7 +52,7 @@ class _Tensors(Datasource):  # type: ignore[misc]
     def __init__(self, source: Any, names: Iterable[str] | None = None, **options: Any) -> None:
         super().__init__()
         with opened(source, options) as reader:
-            self._handle = handle_of(reader)
+            self._handle = reader._handle
             self._names = [reader[name].name for name in (reader if names is None else names)]
             self._sizes = {name: reader[name].nbytes for name in self._names}
             self._check(reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
@@ -222,3 +222,8 @@ class Manifest:
             for part in tensor.components.values()
         }
         return sum(length for _, _, length in blobs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        # The views that stand for "none" don't pickle.
+        return state | {"attributes": dict(self.attributes), "shards": dict(self.shards)}

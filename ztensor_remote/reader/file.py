@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from ..errors import TensorNotFoundError
 from ..interop import Format
 from ..manifest import Foreign, Manifest, Version
-from ..stores import Cache, Identity, Limits, Location, Stats, cache_at, locate
+from ..stores import Cache, Identity, Limits, Location, Source, Stats, cache_at, locate
 from ..types import StorageOptions, Verify
 from .blobs import Blobs
+from .handle import Handle, Reduced
 from .loads import Loads
 from .metadata import TensorMetadata
-from .opening import Opened, open_file
+from .opening import Opened, open_file, reopen_file
 from .show import size_text, version_text
 from .tensor import LazyTensor
-
-if TYPE_CHECKING:
-    pass
 
 
 class Reader(Loads):
@@ -78,23 +77,28 @@ class Reader(Loads):
         identity: Identity | None = None,
         mmap: bool | None = None,
         format: Format = "auto",
+        send_manifest: bool = False,
     ) -> None:
         place = locate(
             location, storage_options=storage_options, fs=fs, cache=cache_at(cache), mmap=mmap
         )
-        self._open(place, verify, limits or Limits(), identity, format)
+        limits = limits or Limits()
+        opened = open_file(place, pinned=identity, limits=limits, format=format)
+        self._begin(place, opened, verify, limits, format, send_manifest)
 
-    def _open(
+    def _begin(
         self,
         location: Location,
+        opened: Opened,
         verify: Verify,
         limits: Limits,
-        pinned: Identity | None,
         format: Format,
+        send_manifest: bool,
     ) -> None:
         self._location = location
         self._format = format
-        opened = open_file(location, pinned=pinned, limits=limits, format=format)
+        self._send_manifest = send_manifest
+        self._handles: WeakKeyDictionary[Source, Handle] = WeakKeyDictionary()
         self._adopt(opened, verify, limits)
 
     def _adopt(self, opened: Opened, verify: Verify, limits: Limits) -> None:
@@ -239,10 +243,27 @@ class Reader(Loads):
     def __reduce__(self) -> Any:
         return self._reduced(self._blobs)
 
-    def _reduced(self, blobs: Blobs) -> Any:
+    def _reduced(self, blobs: Blobs) -> Reduced:
         """Return how to open, elsewhere, the version that these blobs are of."""
-        identity = blobs.source.identity
-        return _rebuild, (self._location, blobs.verify, blobs.limits, identity, self._format)
+        # What is left of a torn file is found out by looking at it.
+        sent = blobs.manifest if self._send_manifest and not self._recovered else None
+        options = (blobs.verify, blobs.limits, self._format, self._send_manifest)
+        return _rebuild, (self._location, blobs.source.identity, sent, *options)
+
+    @property
+    def _handle(self) -> Handle:
+        return self._handle_of(self._blobs)
+
+    def _handle_of(self, blobs: Blobs) -> Handle:
+        """Return what stands for the version that these blobs are of, the same each time."""
+        handle = self._handles.get(blobs.source)
+        if handle is None:
+            handle = self._handles[blobs.source] = Handle.of(self, self._reduced(blobs))
+        return handle
+
+    def _is_at(self, handle: Handle) -> bool:
+        """Whether it is open, and at the version that the handle is of."""
+        return not self._blobs.closed and self._handles.get(self._blobs.source) is handle
 
     def __repr__(self) -> str:
         state = "closed, " if self._blobs.closed else ""
@@ -264,6 +285,7 @@ def open(
     identity: Identity | None = None,
     mmap: bool | None = None,
     format: Format = "auto",
+    send_manifest: bool = False,
 ) -> Reader:
     """Open a file of tensors; see `Reader` for the parameters."""
     return Reader(
@@ -276,12 +298,23 @@ def open(
         identity=identity,
         mmap=mmap,
         format=format,
+        send_manifest=send_manifest,
     )
 
 
 def _rebuild(
-    location: Location, verify: Verify, limits: Limits, pinned: Identity, format: Format
+    location: Location,
+    identity: Identity,
+    manifest: Manifest | None,
+    verify: Verify,
+    limits: Limits,
+    format: Format,
+    send_manifest: bool,
 ) -> Reader:
+    if manifest is None:
+        opened = open_file(location, pinned=identity, limits=limits, format=format)
+    else:
+        opened = reopen_file(location, manifest, pinned=identity, limits=limits)
     reader = Reader.__new__(Reader)
-    reader._open(location, verify, limits, pinned, format)
+    reader._begin(location, opened, verify, limits, format, send_manifest)
     return reader

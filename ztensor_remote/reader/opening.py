@@ -10,7 +10,7 @@ from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
 from ..errors import FormatError, ObjectChangedError, located
 from ..interop import Format, Peek, find_parser, first_end
 from ..manifest import Manifest, parse_manifest
-from ..stores import Identity, Limits, Location, MappedSource, Source, open_source
+from ..stores import Identity, Limits, Location, MappedSource, Source, open_source, reopen_source
 from .recovery import FARTHEST, recover
 
 _RIVALS = 8
@@ -25,7 +25,7 @@ class Opened:
     ----------
     source : Source
     footer : Footer or None
-        None for a file of another format.
+        None for a file of another format, and for one whose manifest was known.
     manifest : Manifest
     recovered : bool
         The end of the file is torn, and this is the last whole generation before.
@@ -73,6 +73,28 @@ def open_file(
     return _open_once(location, pinned, limits, format, farthest)
 
 
+def reopen_file(
+    location: Location, manifest: Manifest, *, pinned: Identity, limits: Limits
+) -> Opened:
+    """Open a file of which all is known already. Remote ones cost no request.
+
+    Raises
+    ------
+    ObjectChangedError
+        It is no longer the pinned version; of a remote file, that shows when it is first read.
+    StoreError
+    """
+    source = reopen_source(location, pinned, limits=limits)
+    with _closing_on_error(source):
+        _check_pinned(source, pinned)
+    return Opened(source, None, manifest)
+
+
+def _check_pinned(source: Source, pinned: Identity | None) -> None:
+    if pinned is not None and not pinned.matches(source.identity):
+        raise ObjectChangedError("the object was replaced since this handle was made")
+
+
 def _open_once(
     location: Location,
     pinned: Identity | None,
@@ -83,13 +105,20 @@ def _open_once(
     end = first_end(location.path, format)
     source, piece = open_source(location, window=TAIL_WINDOW, end=end, limits=limits, pinned=pinned)
     with _closing_on_error(source):
-        if pinned is not None and not pinned.matches(source.identity):
-            raise ObjectChangedError("the object was replaced since this handle was made")
-        peek = Peek(source, piece, end, limits)
-        parse = find_parser(peek, location.path, format)
-        if parse is not None:
-            return Opened(source, None, parse(peek))
-        return _open_native(peek, farthest)
+        if not isinstance(source, MappedSource):  # of a torn file, the end is found first
+            _check_pinned(source, pinned)
+        try:
+            opened = _parsed(Peek(source, piece, end), location, format, farthest)
+        finally:
+            _check_pinned(source, pinned)
+        return opened
+
+
+def _parsed(peek: Peek, location: Location, format: Format, farthest: int) -> Opened:
+    parse = find_parser(peek, location.path, format)
+    if parse is not None:
+        return Opened(peek.source, None, parse(peek))
+    return _open_native(peek, farthest)
 
 
 def _open_native(peek: Peek, farthest: int) -> Opened:

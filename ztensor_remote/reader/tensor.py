@@ -27,6 +27,7 @@ from .want import Want
 
 if TYPE_CHECKING:
     from .file import Reader
+    from .handle import Handle
 
 _VALUE_ROLES = ("data", "values", "packed_weight")
 
@@ -293,6 +294,10 @@ class LazyTensor(Conversions):
 
     # --- the object itself ------------------------------------------------------------------
 
+    @property
+    def _handle(self) -> Handle:
+        return self._reader._handle_of(self._blobs)
+
     def _located(self) -> located:
         return located(url=self._blobs.source.url, tensor=self.name)
 
@@ -309,9 +314,7 @@ class LazyTensor(Conversions):
         )
 
     def __reduce__(self) -> Any:
-        from .arrivals import handle_of
-
-        return _rebuild, (handle_of(self._reader._reduced(self._blobs)), self.name)
+        return _rebuild, (self._handle, self.name)
 
     def __repr__(self) -> str:
         from .show import dtype_text, size_text
@@ -322,7 +325,5 @@ class LazyTensor(Conversions):
         )
 
 
-def _rebuild(handle: bytes, name: str) -> LazyTensor:
-    from .arrivals import ARRIVALS
-
-    return ARRIVALS.reader(handle)[name]
+def _rebuild(handle: Handle, name: str) -> LazyTensor:
+    return handle.tensor(name)

@@ -12,7 +12,7 @@ from .landing import Landing
 from .limits import Limits
 from .local import MappedSource, copy_out
 from .location import Location, locate
-from .open import open_append, open_rewrite, open_sink, open_source
+from .open import open_append, open_rewrite, open_sink, open_source, reopen_source
 from .plan import Offsets, Request, Runs
 from .sink import BasedSink, CopyingSink, CopyRefusedError, Sink, aborting, give_up
 from .source import End, Identity, Source, Stats
@@ -62,6 +62,7 @@ __all__ = [
     "open_sink",
     "open_source",
     "plan_for",
+    "reopen_source",
     "run_all",
     "transfer",
 ]

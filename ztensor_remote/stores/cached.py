@@ -238,10 +238,9 @@ def open_cached(
     cache = location.cache
     assert cache is not None
     if pinned is not None:
-        blocks = blocks_of(cache, location, pinned, source.stats)
-        if blocks is not None:
-            source.identity = pinned
-            cached = CachedSource(source, blocks, cache)
+        source.identity = pinned
+        cached = reopen_cached(source, location)
+        if isinstance(cached, CachedSource):
             piece = memoryview(bytearray(min(pinned.size, window)))
             cached.read_into(0 if end == "head" else pinned.size - len(piece), piece)
             return cached, piece
@@ -262,3 +261,10 @@ def open_cached(
     if not blocks.sound(blocks.covering(first, stop - first)).all():
         cached.keep(first, piece[first - start :])
     return cached, wanted
+
+
+def reopen_cached(source: RemoteSource, location: Location) -> RemoteSource | CachedSource:
+    """Return an object whose version is known, by way of the cache if that can keep it."""
+    assert location.cache is not None
+    blocks = blocks_of(location.cache, location, source.identity, source.stats)
+    return source if blocks is None else CachedSource(source, blocks, location.cache)

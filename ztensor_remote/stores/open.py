@@ -62,18 +62,42 @@ def open_source(
     StoreError
         Not there, not allowed, not reachable.
     """
-    if location.data is not None:
-        memory = BytesSource(location.data)
-        return memory, end_of(memory, window, end)
-    if location.is_local:
-        mapped = MappedSource(location)
-        return mapped, end_of(mapped, window, end)
+    here = _at_hand(location)
+    if here is not None:
+        return here, end_of(here, window, end)
     source = _remote(location, limits or Limits())
     if location.cache is not None:
         from .cached import open_cached
 
         return open_cached(source, location, window=window, end=end, pinned=pinned)
     return source, (source.open_head if end == "head" else source.open_tail)(window)
+
+
+def reopen_source(location: Location, pinned: Identity, *, limits: Limits) -> Source:
+    """Return an object that was opened elsewhere, at that version, without a request.
+
+    What is local may be another version all the same; of a remote object, nothing else is read.
+
+    Raises
+    ------
+    InvalidInputError, StoreError
+    """
+    here = _at_hand(location)
+    if here is not None:
+        return here
+    source = _remote(location, limits)
+    source.identity = pinned
+    if location.cache is not None:
+        from .cached import reopen_cached
+
+        return reopen_cached(source, location)
+    return source
+
+
+def _at_hand(location: Location) -> BytesSource | MappedSource | None:
+    if location.data is not None:
+        return BytesSource(location.data)
+    return MappedSource(location) if location.is_local else None
 
 
 def _remote(location: Location, limits: Limits) -> RemoteSource:
