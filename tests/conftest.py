@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import uuid
@@ -28,6 +29,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 E = TypeVar("E", bound=Endpoint)
+
+
+def pytest_collection() -> None:
+    """Leave garbage alone while thousands of tests are made: hardly any of it is."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collections of garbage that come later all that was made by now and stays."""
+    gc.enable()
+    gc.freeze()
 
 
 class Recording(Protocol):
