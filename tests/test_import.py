@@ -64,6 +64,37 @@ def test_modules_for_frameworks_leave_the_framework_out() -> None:
     assert LEFT_OUT & {name.partition(".")[0] for name in loaded} == set()
 
 
+def test_libraries_that_are_not_installed_are_named_with_their_extra() -> None:
+    messages = run_fresh(
+        "import json, sys\n"
+        "sys.modules |= dict.fromkeys(['dask', 'jax', 'scipy', 'torch', 'xarray'])\n"
+        "import ztensor_remote as zt\n"
+        "with zt.Writer('memory://a.zt') as w:\n"
+        "    w.add_tensor('a', [1.0])\n"
+        "    w.add_sparse_coo('s', [1.0], [[0], [0]], (1, 1))\n"
+        "model = zt.open('memory://a.zt')\n"
+        "calls = {\n"
+        "    'dask': lambda: zt.dask.array(model['a']),\n"
+        "    'jax': model['a'].jax,\n"
+        "    'jax shards': lambda: zt.jax.load(model),\n"
+        "    'scipy': model['s'].scipy,\n"
+        "    'torch': model['a'].torch,\n"
+        "    'xarray': lambda: zt.xarray.to_zt(None, 'memory://b.zt'),\n"
+        "}\n"
+        "messages = {}\n"
+        "for name, call in calls.items():\n"
+        "    try:\n"
+        "        call()\n"
+        "    except zt.MissingDependencyError as error:\n"
+        "        messages[name] = str(error)\n"
+        "print(json.dumps(messages))"
+    )
+    assert isinstance(messages, dict)
+    assert {*messages} == {"dask", "jax", "jax shards", "scipy", "torch", "xarray"}
+    for name, message in messages.items():
+        assert f"pip install 'ztensor-remote[{name.split()[0]}]'" in message
+
+
 def test_every_public_name_resolves() -> None:
     missing = run_fresh(
         "import json, ztensor_remote as zt\n"

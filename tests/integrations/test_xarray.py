@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ import ztensor_remote as zt
 from tests.conftest import Recording
 from tests.integrations.clusters import times_fetched
 from tests.reader.models import written
+from tests.servers.http import HttpServer
+from tests.servers.proxy import Proxy
 from tests.servers.s3 import S3Endpoint
 
 pytestmark = pytest.mark.xarray
@@ -163,6 +166,14 @@ class TestTraffic:
             assert len(proxy.requests) <= opening + 2
             assert dataset.rows.mean("rows_dim_1").shape == (1024,)
 
+    def test_many_are_loaded_side_by_side(self, reader: zt.Reader) -> None:
+        dataset = xr.open_dataset(reader, engine="ztensor")[["grid", "packed", "rows.0"]]
+        if not hasattr(dataset, "load_async"):
+            pytest.skip("this xarray has no load_async")
+        asyncio.run(dataset.load_async())
+        assert dataset.grid.variable._in_memory
+        assert (dataset.packed.values == GRID).all() and (dataset["rows.0"].values == GRID[0]).all()
+
     def test_chunks_of_dask(self, store: Any) -> None:
         pytest.importorskip("dask")
         url, options, proxy, span = store
@@ -183,6 +194,19 @@ class TestTravelling:
         arrived = pickle.loads(data)
         assert (arrived.grid[3:5].values == GRID[3:5]).all()
         arrived.close()
+
+    def test_what_arrives_is_opened_once(self, http_server: HttpServer, tmp_path: Path) -> None:
+        with zt.Writer(tmp_path / "a.zt") as w:
+            w.add_tensor("a", GRID)
+            w.add_tensor("b", GRID)
+            w.add_tensor("padding", PADDING)
+        with Proxy(http_server.url) as proxy:
+            with xr.open_dataset(f"{proxy.url}/a.zt") as dataset:
+                opening = len(proxy.requests)
+                data = pickle.dumps(dataset[["a", "b"]])
+            arrived = pickle.loads(data)
+            assert (arrived.a.values == GRID).all() and (arrived.b.values == GRID).all()
+            assert len(proxy.requests) == 2 * opening + 2
 
     def test_closing(self, reader: zt.Reader, dataset: Any) -> None:
         dataset.close()
@@ -216,6 +240,25 @@ class TestRefusals:
         with pytest.raises(zt.UnsupportedError, match=r"layout 'mine'.*drop_variables.*'q'"):
             xr.open_dataset(url)
         assert not xr.open_dataset(url, drop_variables=["q"])
+
+    @pytest.mark.parametrize(
+        ("attributes", "message"),
+        [
+            ({"coordinates": 5}, "CF conventions"),
+            ({"units": "days since x"}, "CF conventions"),
+            ({"_Encoding": "utf-8"}, r"'_Encoding'.*tensor 'a'"),
+        ],
+    )
+    def test_attributes_that_mean_something_else(
+        self, attributes: dict[str, Any], message: str
+    ) -> None:
+        url = written(lambda w: w.add_tensor("a", np.ones(3), attributes=attributes))
+        with pytest.raises(zt.FormatError, match=f"{message}.*{url}") as caught:
+            xr.open_dataset(url)
+        assert "decode_cf=False" in str(caught.value)
+        dataset = xr.open_dataset(url, decode_cf=False)
+        assert dataset.a.attrs == attributes
+        assert dataset.a.values.tolist() == [1, 1, 1]
 
     def test_options_for_a_reader_that_is_open(self, reader: zt.Reader) -> None:
         with pytest.raises(zt.InvalidInputError, match="storage_options"):
@@ -280,8 +323,9 @@ class TestWriting:
             (("x", np.array([{1}, None])), "can't be stored"),
             (("x", np.array([b"a", b"b"])), "dtype 'bytes8'"),
             (("x", [1, 2], {"a": object()}), "attribute"),
+            (("x", [1, 2], {"dims": "2"}), "'dims' can't be stored"),
         ],
-        ids=["objects", "bytes", "attribute"],
+        ids=["objects", "bytes", "attribute", "dims"],
     )
     def test_what_cant_be_stored(self, variable: Any, message: str) -> None:
         url = "memory://xarray/refused.zt"

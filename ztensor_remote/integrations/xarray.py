@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from xarray.backends import AbstractDataStore, BackendArray, BackendEntrypoint
 from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
 
-from ..errors import FormatError, UnsupportedError, located
+from ..errors import FormatError, UnsupportedError, ZTensorError, located
 from ..reader import LazyTensor, Reader
 from ..types import StorageOptions
 from .opening import opened
@@ -58,7 +60,8 @@ class Backend(BackendEntrypoint):  # type: ignore[misc]
         Raises
         ------
         FormatError
-            Two tensors have a dimension of one name and different sizes.
+            Two tensors have a dimension of one name and different sizes, or attributes are not
+            what the CF conventions have under these names.
         UnsupportedError
             A tensor that can't be had as an array.
         StoreError
@@ -67,24 +70,20 @@ class Backend(BackendEntrypoint):  # type: ignore[misc]
         if storage_options is not None:
             options["storage_options"] = storage_options
         dropped = {drop_variables} if isinstance(drop_variables, str) else {*(drop_variables or ())}
-        if isinstance(filename_or_obj, Reader):
-            with opened(filename_or_obj, options) as reader:
-                store = _Store(reader, dropped, is_ours=False)
-        else:
-            store = _Store(Reader(filename_or_obj, **options), dropped, is_ours=True)
-        try:
-            return StoreBackendEntrypoint().open_dataset(
-                store,
-                mask_and_scale=mask_and_scale,
-                decode_times=decode_times,
-                concat_characters=concat_characters,
-                decode_coords=decode_coords,
-                use_cftime=use_cftime,
-                decode_timedelta=decode_timedelta,
-            )
-        except BaseException:
-            store.close()
-            raise
+        with ExitStack() as files:
+            reader = files.enter_context(opened(filename_or_obj, options))
+            with _decoding(reader.url):
+                dataset: Dataset = StoreBackendEntrypoint().open_dataset(
+                    _Store(reader, dropped, has_text=concat_characters is not False),
+                    mask_and_scale=mask_and_scale,
+                    decode_times=decode_times,
+                    concat_characters=concat_characters,
+                    decode_coords=decode_coords,
+                    use_cftime=use_cftime,
+                    decode_timedelta=decode_timedelta,
+                )
+            dataset.set_close(_Close(files.pop_all()))
+        return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether it is a reader, or the name of a zTensor file."""
@@ -93,17 +92,45 @@ class Backend(BackendEntrypoint):  # type: ignore[misc]
         return str(filename_or_obj).partition("?")[0].endswith(".zt")
 
 
+@contextmanager
+def _decoding(url: str) -> Iterator[None]:
+    """Tell what xarray can't make of attributes as what it is."""
+    try:
+        yield
+    except ZTensorError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"attributes mean something else than in the CF conventions ({error}); open it with "
+            "decode_cf=False",
+            url=url,
+        ) from error
+
+
+class _Close:
+    """What closes a dataset: where it was opened, and not where it has travelled to."""
+
+    def __init__(self, files: ExitStack) -> None:
+        self._files = files
+
+    def __call__(self) -> None:
+        self._files.close()
+
+    def __reduce__(self) -> Any:
+        return _Close, (ExitStack(),)
+
+
 class _Store(AbstractDataStore):  # type: ignore[misc]
     """The tensors of a file as xarray wants to see them, before it decodes dates and the like."""
 
-    def __init__(self, reader: Reader, dropped: set[str], *, is_ours: bool) -> None:
+    def __init__(self, reader: Reader, dropped: set[str], *, has_text: bool) -> None:
         self._reader = reader
         self._dropped = dropped
-        self._ours = reader if is_ours else None
+        self._has_text = has_text
 
     def get_variables(self) -> Mapping[str, Variable]:
         variables = {
-            name: _variable(tensor)
+            name: _variable(tensor, self._has_text)
             for name, tensor in self._reader.items()
             if name not in self._dropped
         }
@@ -125,29 +152,31 @@ class _Store(AbstractDataStore):  # type: ignore[misc]
     def get_encoding(self) -> Mapping[str, Any]:
         return {"source": self._reader.url}
 
-    def close(self) -> None:
-        if self._ours is not None:
-            self._ours.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A dataset that travels has the close of this store with it, and no need of the file.
-        return {"_ours": None}
-
-
-def _variable(tensor: LazyTensor) -> Variable:
+def _variable(tensor: LazyTensor, has_text: bool) -> Variable:
     with located(url=tensor._reader.url, tensor=tensor.name):
         if tensor.layout not in ("dense", "sparse_csr", "sparse_coo"):
             raise UnsupportedError(
                 f"layout {tensor.format!r} is no array of numbers; leave it out with "
                 "drop_variables="
             )
-        array = StoredArray(tensor)
         attributes = dict(tensor.attributes)
+        array = StoredArray(tensor, is_text=has_text and _is_text(tensor))
         dims = _dims(tensor)
         if dims == attributes.get(DIMS):
             del attributes[DIMS]
         data = indexing.LazilyIndexedArray(array)
         return Variable(dims, data, attributes)
+
+
+def _is_text(tensor: LazyTensor) -> bool:
+    encoding = tensor.attributes.get(ENCODING)
+    if encoding is not None and (encoding != "utf-8" or tensor.dtype != np.uint8):
+        raise FormatError(
+            f"attribute {ENCODING!r} tells of text, which is uint8 in 'utf-8'; open it with "
+            "decode_cf=False"
+        )
+    return encoding is not None
 
 
 def _dims(tensor: LazyTensor) -> list[str]:
@@ -169,12 +198,13 @@ class StoredArray(BackendArray):  # type: ignore[misc]
     Parameters
     ----------
     tensor : LazyTensor
+    is_text : bool
+        Whether its bytes are to be seen as characters, which xarray puts together.
     """
 
-    def __init__(self, tensor: LazyTensor) -> None:
+    def __init__(self, tensor: LazyTensor, *, is_text: bool) -> None:
         self._tensor = tensor
         self.shape = tensor.shape
-        is_text = ENCODING in tensor.attributes and tensor.dtype == np.uint8
         self.dtype = np.dtype("S1") if is_text else tensor.dtype
 
     def __getitem__(self, key: Any) -> Array:
@@ -182,6 +212,10 @@ class StoredArray(BackendArray):  # type: ignore[misc]
         outer = indexing.IndexingSupport.OUTER
         selected: Array = indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
         return selected
+
+    async def async_getitem(self, key: Any) -> Array:
+        """Return the same while others are read: for ``load_async``."""
+        return await asyncio.to_thread(self.__getitem__, key)
 
     def _read(self, key: tuple[Any, ...]) -> Array:
         """Return the elements at each combination of the positions on the axes."""

@@ -83,6 +83,11 @@ def _encoded(name: Any, variable: Variable) -> Variable:
     if not isinstance(name, str):
         raise InvalidInputError(f"names must be text, {name!r} is not")
     with located(tensor=name):
+        if DIMS in variable.attrs:
+            raise InvalidInputError(
+                f"its attribute {DIMS!r} can't be stored: the names of its dimensions are under "
+                "that name; rename it"
+            )
         kind = variable.dtype.kind
         if kind in "TU" or (kind == "O" and _is_text(variable)):
             return _as_bytes(name, variable)
