@@ -236,19 +236,20 @@ def write(
     other = form_of(form, place.path)
     if other is not None:
         _check_plain(options, other)
-        output = export(
-            place,
-            ordered,
-            attributes,
-            form=other,
-            drop_attributes=drop_attributes,
-            overwrite=overwrite,
-            announce=progress.begin,
-        )
-        return Rewritten(place.url, len(ordered), output.offset)
     rules = rules_of(version)
 
     def attempt() -> Rewritten:
+        if other is not None:
+            output = export(
+                place,
+                ordered,
+                attributes,
+                form=other,
+                drop_attributes=drop_attributes,
+                overwrite=overwrite,
+                announce=progress.begin,
+            )
+            return Rewritten(place.url, len(ordered), output.offset)
         sink = open_sink(place, create=not overwrite)
         file = Copying(sink, rules, options, tell=progress.begin(stored_bytes(chosen)))
         with Writer._of(file):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...errors import UnsupportedError
 from ...types import Bytes
 from ...writer.blob import Output
 from .item import LEAVE_OUT, Item, refuse
-from .plan import Pour
+from .plan import Tensors
 
 _ALIGNMENT = 64
 _ENDING = ".npy"
@@ -30,8 +30,9 @@ class Npz:
     """A member of a zip file for each tensor, stored as it is."""
 
     items: Sequence[Item]
+    reads_all: ClassVar[bool] = True
 
-    def write(self, output: Output, pour: Pour) -> None:
+    def write(self, output: Output, tensors: Tensors) -> None:
         """Write the members, then the directory, which has the checksums."""
         with ZipFile(_Stream(output), "w") as archive:
             for item in self.items:
@@ -41,7 +42,7 @@ class Npz:
                 info.extra = _padding(output.offset + _LOCAL_HEADER + _ZIP64_FIELD, info.filename)
                 with archive.open(info, "w", force_zip64=True) as member:
                     member.write(header)
-                    pour(item, member.write)
+                    tensors.pour(item, member.write)
 
 
 def plan(items: Sequence[Item], attributes: Mapping[str, Any]) -> Npz:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ...container import align_up
 from ...writer.blob import Output
 from .item import Item, Write
 
-Pour = Callable[[Item, Write], None]
-"""Hands on the decoded bytes of a tensor, piece by piece."""
+
+class Tensors(Protocol):
+    """Where the bytes of tensors come from, each to be asked for once, in order."""
+
+    def pour(self, item: Item, write: Write) -> None:
+        """Hand on the decoded bytes of a tensor, piece by piece."""
+
+    def add_to(self, output: Output, item: Item) -> None:
+        """Write them to a file, or have the store copy them."""
 
 
 class Plan(Protocol):
@@ -21,13 +28,18 @@ class Plan(Protocol):
     ----------
     items : sequence of Item
         In the order of their bytes.
+    reads_all : bool
+        Whether all bytes have to pass through here.
     """
 
     @property
     def items(self) -> Sequence[Item]: ...  # noqa: D102
 
-    def write(self, output: Output, pour: Pour) -> None:
-        """Write the file, asking for the bytes of each tensor once, in order."""
+    @property
+    def reads_all(self) -> bool: ...  # noqa: D102
+
+    def write(self, output: Output, tensors: Tensors) -> None:
+        """Write the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,13 @@ class HeadFirst:
     head: bytes
     items: Sequence[Item]
     alignment: int = 1
+    reads_all: ClassVar[bool] = False
 
-    def write(self, output: Output, pour: Pour) -> None:
+    def write(self, output: Output, tensors: Tensors) -> None:
         """Write header and tensors."""
         output.write(self.head)
         for item in self.items:
-            pour(item, output.write)
+            tensors.add_to(output, item)
             output.pad_to(self.alignment)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...codecs import too_short
 from ...errors import located
-from ...stores import Location, aborting, open_sink
+from ...stores import CopyingSink, Location, Sink, aborting, open_sink
 from ...writer.blob import Output
 from ..copying import Chosen
 from ..feed import Feed, StoredBlob
+from ..runs import SHORTEST
 from ..stored import StoredElements
 from .form import PLANNERS
 from .item import LEAVE_OUT, Item, Write, item_of, refuse
@@ -49,7 +50,7 @@ def export(
     ------
     UnsupportedError, LimitError
         The format can't hold a tensor or an attribute; nothing was written.
-    FormatError, DigestError, StoreError
+    CopyRefusedError, FormatError, DigestError, StoreError
         Nothing appeared.
     """
     items = [item_of(each, form) for each in chosen]
@@ -61,9 +62,11 @@ def export(
     tell = announce(sum(item.part.length for item in plan.items))
     output = Output(open_sink(place, create=not overwrite), 0)
     with aborting(output.sink):
-        feed = Feed(_blobs(plan.items), tell=tell)
+        copied = set() if plan.reads_all else _copied(plan.items, output.sink)
+        fed = [item for item in plan.items if item.name not in copied]
+        feed = Feed((StoredBlob(item.chosen.blobs, item.part) for item in fed), tell=tell)
         try:
-            plan.write(output, _Pouring(feed).pour)
+            plan.write(output, _Tensors(feed, tell, copied))
         finally:
             feed.close()
         output.commit()
@@ -75,14 +78,25 @@ def _refuse_attributes(item: Item, form: str) -> None:
         raise refuse(item, f"{form} has no attributes of tensors; {LEAVE_OUT}")
 
 
-def _blobs(items: Sequence[Item]) -> Iterator[StoredBlob]:
-    for item in items:
-        yield StoredBlob(item.chosen.blobs, item.part)
+def _copied(items: Sequence[Item], sink: Sink) -> set[str]:
+    """Return the names of the tensors that the store copies as they are stored."""
+    if not isinstance(sink, CopyingSink):
+        return set()
+    return {
+        item.name
+        for item in items
+        if item.part.is_raw
+        and not item.part.big_endian
+        and item.part.length >= SHORTEST
+        and sink.copies_from(item.chosen.blobs.source_of(item.part))
+    }
 
 
 @dataclass(frozen=True, slots=True)
-class _Pouring:
+class _Tensors:
     feed: Feed
+    tell: Callable[[int], object]
+    copied: set[str]
 
     def pour(self, item: Item, write: Write) -> None:
         """Hand on the decoded bytes of a tensor."""
@@ -99,3 +113,13 @@ class _Pouring:
             StoredElements.of(lazy, blobs, item.part, self.feed).decode(counted)
             if count != item.nbytes:
                 raise too_short(count, item.nbytes)
+
+    def add_to(self, output: Output, item: Item) -> None:
+        """Write them to a file, or have the store copy them."""
+        if item.name not in self.copied:
+            self.pour(item, output.write)
+            return
+        part = item.part
+        source = item.chosen.blobs.source_of(part)
+        output.copy_from(source, part.offset, part.offset + part.length)
+        self.tell(part.length)
