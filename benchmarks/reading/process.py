@@ -89,10 +89,12 @@ class Worker:
 
 
 def _environment() -> dict[str, str]:
-    # Accounts and proxies of whoever runs this must not reach the servers here.
+    # Accounts and proxies of whoever runs this must not reach the servers here. And what pip installs
+    # is compiled; ours, which is imported from a clone, has to be allowed to keep what it compiles.
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("AWS_") and not name.lower().endswith("_proxy")
+        if name != "PYTHONDONTWRITEBYTECODE"
     }
     return kept | {"PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(ROOT)])}
