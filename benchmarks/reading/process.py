@@ -89,8 +89,8 @@ class Worker:
 
 
 def _environment() -> dict[str, str]:
-    # Accounts and proxies of whoever runs this must not reach the servers here. And what pip installs
-    # is compiled; ours, which is imported from a clone, has to be allowed to keep what it compiles.
+    # Accounts and proxies of whoever runs this must not reach the servers here. And what pip
+    # installs is compiled; ours, imported from a clone, has to be allowed to keep what it compiles.
     kept = {
         name: value
         for name, value in os.environ.items()

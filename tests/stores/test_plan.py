@@ -30,7 +30,8 @@ def costs(**changes: Any) -> Costs:
         "total": 1e9,
         "connections": 64,
         "smallest_part": 5 * MIB // 4,
-        "largest_part": 8 * MIB,
+        "largest_part": 32 * MIB,
+        "largest_borrowed": 8 * MIB,
         "over_read": 1.25,
     }
     return Costs(**known | changes)
@@ -55,6 +56,7 @@ some_costs = st.builds(
     connections=st.integers(1, 20),
     smallest_part=st.integers(1, 300),
     largest_part=st.integers(300, 500),
+    largest_borrowed=st.integers(200, 300),
 )
 
 
@@ -152,10 +154,19 @@ def test_every_fourth_of_them_is_not_worth_the_rest() -> None:
 
 def test_a_large_run_keeps_all_connections_busy() -> None:
     near = plan(Runs.single(0, 1 << 30), costs(connections=4, latency=0.0003))
-    assert {8 * MIB} == {request.length for request in near}
+    assert {32 * MIB} == {request.length for request in near}
     far = plan(Runs.single(0, 80 * MIB), costs())
     assert len(far) == 64
     assert plan(Runs.single(0, MIB), costs())[0].length == MIB
+
+
+def test_what_takes_memory_under_way_comes_in_smaller_parts() -> None:
+    near = costs(connections=4, latency=0.0003)
+    short = Runs.packed(np.arange(1 << 20) * KIB, KIB)
+    assert max(request.length for request in plan(short, near)) <= 8 * MIB
+    numbers = np.arange(512)
+    frames = Runs(numbers * MIB, np.full(512, MIB), ~numbers)
+    assert max(request.length for request in plan(frames, near)) <= 8 * MIB
 
 
 @pytest.mark.parametrize(

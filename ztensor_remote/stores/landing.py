@@ -10,11 +10,8 @@ import numpy as np
 
 from .control import Control
 from .execute import Fetch
-from .plan import Offsets, Request, Runs
+from .plan import Offsets, Request, Runs, is_picked
 from .source import Source
-
-_WORTH_A_PIECE = 4096
-"""Bytes: shorter runs are picked out of borrowed memory, all at once."""
 
 Landed = Callable[[int, int, int], object]
 """Told that bytes are there: the index of the destination, the first, and what follows the last."""
@@ -50,10 +47,9 @@ class Landing:
         """Yield what fetches the requests, whose targets are positions in all destinations."""
         passed_over = np.empty(max(map(_widest_gap, requests), default=0), np.uint8).data
         for request in requests:
-            is_picked = _is_lent(request.runs) or _is_overlapping(request.runs)
-            is_picked = is_picked or _is_fine(request.runs)
-            pieces = None if is_picked else self._pieces(request, passed_over)
-            use = partial(self._pick if is_picked else self._note, request)
+            borrows = is_picked(request.runs) or _is_overlapping(request.runs)
+            pieces = None if borrows else self._pieces(request, passed_over)
+            use = partial(self._pick if borrows else self._note, request)
             yield Fetch(source, request.offset, request.length, pieces, use, request.wanted)
 
     def _pieces(self, request: Request, passed_over: memoryview) -> list[memoryview]:
@@ -151,8 +147,3 @@ def _is_lent(runs: Runs) -> bool:
 
 def _is_overlapping(runs: Runs) -> bool:
     return bool((_gaps(runs) < 0).any())
-
-
-def _is_fine(runs: Runs) -> bool:
-    """Whether there are so many short runs that one copy of them all is cheaper."""
-    return len(runs.offsets) > 1 and int(runs.lengths.sum()) < _WORTH_A_PIECE * len(runs.offsets)

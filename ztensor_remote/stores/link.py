@@ -14,6 +14,9 @@ _OVERHEAD = 0.0003
 _OVER_READ = 1.25
 _SMALLEST_PART = 5 << 18
 _LARGEST_PART = 8 << 20
+_LARGEST_NEAR = 32 << 20
+"""Bytes: each request takes the client longer than the line, and no connection falls behind."""
+
 _WEIGHT = 0.3
 _FORGETTING = 1.002
 _TELLING = 1 << 20
@@ -69,7 +72,8 @@ class Link:
                 total=max(self._total, self._stream),
                 connections=min(connections, 2 * (os.cpu_count() or 2)) if is_near else connections,
                 smallest_part=_SMALLEST_PART,
-                largest_part=_LARGEST_PART,
+                largest_part=_LARGEST_NEAR if is_near else _LARGEST_PART,
+                largest_borrowed=_LARGEST_PART,
                 over_read=_OVER_READ,
             )
 

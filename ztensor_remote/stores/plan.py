@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Offsets = npt.NDArray[np.int64]
 
+_WORTH_A_PIECE = 4096
+"""Bytes: shorter runs are picked out of borrowed memory, all at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -97,6 +100,9 @@ class Costs:
         Requests under way at the same time.
     smallest_part, largest_part : int
         Bytes of the requests that a large run is split into.
+    largest_borrowed : int
+        Bytes of a request that takes memory while it is under way: runs have no place, or are so
+        short that they are picked out of it.
     over_read : float
         The ratio of fetched to wanted bytes that is always accepted; more has to pay twice over.
     """
@@ -108,6 +114,7 @@ class Costs:
     connections: int
     smallest_part: int
     largest_part: int
+    largest_borrowed: int
     over_read: float
 
     def seconds(self, requests: int, nbytes: int) -> float:
@@ -117,6 +124,12 @@ class Costs:
         waves = -(-requests // self.connections)
         speed = min(self.total, self.stream * min(requests, self.connections))
         return max(waves * self.latency, requests * self.overhead) + nbytes / speed
+
+
+def is_picked(runs: Runs) -> bool:
+    """Whether runs go through memory that is borrowed: some have no place, or most are short."""
+    is_fine = int(runs.lengths.sum()) < _WORTH_A_PIECE * len(runs.offsets)
+    return bool((runs.targets < 0).any()) or (is_fine and len(runs.offsets) > 1)
 
 
 def plan(runs: Runs, costs: Costs, *, grain: int = 1) -> list[Request]:
@@ -139,7 +152,8 @@ def plan(runs: Runs, costs: Costs, *, grain: int = 1) -> list[Request]:
         return []
     reached = np.maximum.accumulate(runs.offsets + runs.lengths)
     gaps = np.maximum(runs.offsets[1:] - reached[:-1], 0)
-    widest, part = _choose(gaps, int(runs.lengths.sum()), costs, free=grain - 1)
+    largest = costs.largest_borrowed if is_picked(runs) else costs.largest_part
+    widest, part = _choose(gaps, int(runs.lengths.sum()), costs, free=grain - 1, largest=largest)
     runs = _cut(runs, part, grain)
     reached = np.maximum.accumulate(runs.offsets + runs.lengths)
     first = _first_of_each(runs.offsets, reached, widest, part)
@@ -160,15 +174,17 @@ def _ordered(runs: Runs) -> Runs:
     return Runs(runs.offsets[order], runs.lengths[order], runs.targets[order])
 
 
-def _choose(gaps: Offsets, wanted: int, costs: Costs, *, free: int) -> tuple[int, int]:
-    """Return the widest gap worth reading over, and the size of parts."""
+def _choose(
+    gaps: Offsets, wanted: int, costs: Costs, *, free: int, largest: int
+) -> tuple[int, int]:
+    """Return the widest gap worth reading over, and a size of parts that keeps all busy."""
     chosen, lowest = (0, 1), np.inf
     wanted += int(gaps[gaps <= free].sum())
     gaps = np.where(gaps <= free, 0, gaps)
     for widest in [free, *(1 << power for power in range(6, 33, 2) if 1 << power > free)]:
         is_read = gaps <= widest
         fetched = wanted + int(gaps[is_read].sum())
-        part = _part_size(fetched, costs)
+        part = max(costs.smallest_part, min(largest, fetched // costs.connections))
         requests = max(1 + int((~is_read).sum()), fetched // part)
         price = costs.seconds(requests, fetched)
         if fetched > costs.over_read * wanted:
@@ -178,12 +194,6 @@ def _choose(gaps: Offsets, wanted: int, costs: Costs, *, free: int) -> tuple[int
         if is_read.all():
             break
     return chosen
-
-
-def _part_size(fetched: int, costs: Costs) -> int:
-    """Return a size of parts that keeps all connections busy."""
-    even = fetched // costs.connections
-    return max(costs.smallest_part, min(costs.largest_part, even))
 
 
 def _cut(runs: Runs, part: int, grain: int) -> Runs:
