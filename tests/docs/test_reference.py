@@ -20,7 +20,8 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text
 
 # Methods of public classes that only the library itself calls.
 INTERNAL = {
-    "Stats": {"add", "add_cached"},
+    "Identity": {"of_files"},
+    "Stats": {"add", "add_all", "add_cached"},
     "TensorMetadata": {"of"},
     "TensorPart": {"close", "content_digest", "finish"},
 }

@@ -210,7 +210,7 @@ class TestPinned:
             served.sent()
             there = pickle.loads(pickle.dumps(model["t3"]))
             assert equal({"t3": there.numpy()})
-            assert there._reader._location.cache == limited
+            assert there._reader._locations[0].cache == limited
             assert served.sent() == []
 
     def test_another_version_is_refused(self, served: Served, cache: Path) -> None:

@@ -103,7 +103,7 @@ class TestFilesystems:
         with pytest.raises(zt.InvalidInputError, match="not both"):
             zt.open("model.zt", fs=MEMORY, storage_options={"anon": True})
 
-    @pytest.mark.parametrize("place", [None, 3, object(), ["model.zt"], io.BytesIO(DATA)])
+    @pytest.mark.parametrize("place", [None, 3, object(), [3], io.BytesIO(DATA)])
     def test_other_things(self, place: Any) -> None:
         with pytest.raises(zt.InvalidInputError, match="give a path, a URL"):
             zt.open(place)

@@ -62,7 +62,7 @@ def stored_0_1(note: str, arrays: Mapping[str, Any] = ARRAYS) -> bytes:
 
 def manifest_length(data: bytes) -> int:
     with zt.open(data) as model:
-        return model._footer.manifest_length
+        return model._blobs.opened.footer.manifest_length
 
 
 class Served:

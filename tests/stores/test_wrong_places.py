@@ -30,8 +30,13 @@ def test_no_such_bucket(store: Any) -> None:
 
 
 def test_a_bucket_alone(store: Any) -> None:
-    for path in ("no-bucket-of-this-name", "no-bucket-of-this-name/"):
-        with pytest.raises(zt.InvalidInputError, match="names a bucket; add the name of a file"):
+    with pytest.raises(zt.InvalidInputError, match="names a bucket; add the name of a file"):
+        opened(store, "no-bucket-of-this-name")
+
+
+def test_an_empty_folder(store: Any) -> None:
+    for path in ("no-bucket-of-this-name/", "no-bucket-of-this-name/folder/"):
+        with pytest.raises(zt.NotFoundError, match="no folder of tensor files: there is nothing"):
             opened(store, path)
 
 

@@ -74,7 +74,7 @@ def _announced(reader: Reader) -> Iterator[StoredBlob]:
 
 
 def _is_digested(reader: Reader, part: Component) -> bool:
-    return reader.version == "2" and part.digest is not None
+    return reader.manifest.of(part).version == "2" and part.digest is not None
 
 
 def _tensor(lazy: LazyTensor, feed: Feed) -> Tensor:

@@ -53,7 +53,7 @@ def token_of(reader: Reader) -> str:
 
     It tells nothing of options, and so of credentials.
     """
-    data, identity = reader._location.data, reader.identity
-    known = [reader.url, identity.size, identity.etag, identity.version, identity.modified]
-    content = None if data is None else hashlib.sha256(data).hexdigest()
-    return hashlib.sha256(repr([*known, content]).encode()).hexdigest()[:32]
+    data = [place.data for place in reader._locations if place.data is not None]
+    contents = [hashlib.sha256(each).hexdigest() for each in data]
+    known = repr([reader.url, reader.identity, contents])
+    return hashlib.sha256(known.encode()).hexdigest()[:32]

@@ -69,9 +69,18 @@ def find_parser(peek: Peek, name: str, format: Format) -> Parser | None:
     return parser
 
 
+def format_named(name: str) -> Format | None:
+    """Return the format that a file's name tells."""
+    return "ztensor" if path_of(name).lower().endswith(".zt") else _named(name)
+
+
+def path_of(name: str) -> str:
+    """Return a path or URL without the query."""
+    return name.partition("?")[0] if "://" in name else name
+
+
 def _named(name: str) -> Format | None:
-    path = name.partition("?")[0] if "://" in name else name
-    return _SUFFIXES.get(posixpath.splitext(path)[1].lower())
+    return _SUFFIXES.get(posixpath.splitext(path_of(name))[1].lower())
 
 
 def _of_content(peek: Peek) -> Format | None:

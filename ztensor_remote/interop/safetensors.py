@@ -5,8 +5,6 @@ https://github.com/huggingface/safetensors#format
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -15,6 +13,7 @@ from ..errors import FormatError
 from ..manifest import Component, Manifest, Tensor
 from ..manifest.dtypes import BY_LOGICAL, storage_width
 from ..manifest.fields import MAX_RANK, element_count, shown
+from .json_text import is_text, parse_json
 from .peek import Peek
 
 MOST = 100_000_000
@@ -73,49 +72,24 @@ def _header(data: bytes) -> dict[str, Any]:
     if data[:1] != b"{":
         _reject("the header does not begin with '{'")
     try:
-        header: dict[str, Any] = json.loads(
-            data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except FormatError:
-        raise
-    except (ValueError, RecursionError) as error:
-        _reject(f"the header is no JSON: {error}")
+        header: dict[str, Any] = parse_json(data)
+    except ValueError as error:
+        _reject(f"the header {error}")
     return header
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
-        _reject(f"the header repeats the key {shown(twice)}")
-    return fields
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
 
 
 def _metadata(value: Any) -> Mapping[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(
-        isinstance(item, str) and _is_text(item) and _is_text(key) for key, item in value.items()
+        is_text(item) and is_text(key) for key, item in value.items()
     ):
         _reject(f"{METADATA} is no map of texts")
     return value
 
 
-def _is_text(text: str) -> bool:
-    """Whether a text has no half of a surrogate pair, which JSON lets pass."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _tensor(name: str, entry: Any, start: int) -> Tensor:
-    if not _is_text(name):
+    if not is_text(name):
         _reject(f"{shown(name)} is no name")
     try:
         return _checked(name, entry, start)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Literal
 
 from .dtypes import DType, dtype_of
 from .fields import element_count
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
-Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle"]
-"""Formats of others that are read."""
+Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "mixed"]
+"""Formats of others that are read; "mixed" is several files that are not of one format."""
 
 RAW = "raw"
 ZSTD = "zstd"
@@ -70,7 +69,8 @@ class Component:
     digest : str or None
         ``"algorithm:hex"`` as the file spells it.
     shard : str or None
-        Name of the version-2 shard that holds the bytes.
+        Name of the other file that holds the bytes: a version-2 shard, or one of several files
+        that are read as one.
     big_endian : bool
         Only in version 0.1 and files of other formats.
     skipped : int
@@ -174,6 +174,9 @@ class Manifest:
     attributes : mapping
         Of the file as a whole; empty where it has none.
     shards : mapping of str to Shard
+    files : mapping of str to Manifest
+        What each file that holds blobs says of itself, where several are read as one; the names
+        are those that components have as their shard.
     is_data_shard : bool
         The file holds blobs for another file's manifest and has none of its own.
     version_text, generator : str or None
@@ -182,11 +185,21 @@ class Manifest:
 
     version: Version | Foreign
     tensors: Mapping[str, Tensor]
-    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    shards: Mapping[str, Shard] = field(default_factory=lambda: MappingProxyType({}))
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    shards: Mapping[str, Shard] = field(default_factory=dict)
+    files: Mapping[str, Manifest] = field(default_factory=dict)
     is_data_shard: bool = False
     version_text: str | None = None
     generator: str | None = None
+
+    def of(self, part: Component) -> Manifest:
+        """Return the manifest whose rules hold for a component: its own file's."""
+        return self if part.shard is None else self.files.get(part.shard, self)
+
+    def of_tensor(self, tensor: Tensor) -> Manifest:
+        """Return the manifest whose rules hold for a tensor, all of which is in one file."""
+        part = next(iter(tensor.components.values()), None)
+        return self if part is None else self.of(part)
 
     @property
     def digests_cover_decoded(self) -> bool:

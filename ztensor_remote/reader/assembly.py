@@ -26,9 +26,9 @@ def assemble(tensor: LazyTensor, blobs: Blobs) -> CSR | COO:
     is_of_0_1 = tensor.format in ("sparsecsr", "sparsecoo")
     sparse = _of_one_blob(tensor, blobs) if is_of_0_1 else _of_roles(tensor)
     if isinstance(sparse, CSR):
-        sparse.check(sorted_rows=blobs.manifest.is_exact)
+        sparse.check(sorted_rows=blobs.is_exact(tensor._tensor))
     else:
-        sparse.check(unique=blobs.manifest.is_exact)
+        sparse.check(unique=blobs.is_exact(tensor._tensor))
     return sparse
 
 

@@ -12,42 +12,37 @@ from typing import Self
 
 from ..codecs import check_digest, is_checkable
 from ..errors import ClosedError, ZTensorError
-from ..manifest import Component, Manifest
+from ..manifest import Component, Tensor
 from ..manifest.validate import check_alignment
-from ..stores import Limits, Location, Source, Stats, run_all
+from ..stores import Limits, Source, Stats, run_all
 from ..types import Verify
 from .loading import Loading, Progress
-from .opening import open_shard
+from .opening import Opened, open_shard
 from .read_plan import ReadPlan, read_plan
 from .seeking import SeekTables
 from .want import Want
 
 
 class Blobs:
-    """The bytes of one model: its file and the shards its manifest names.
+    """The bytes of one model: its file and the shards its manifest names, or its files.
 
     Parameters
     ----------
-    location : Location
-    source : Source
-        The file itself.
-    manifest : Manifest
+    opened : Opened
     verify : bool or "slices"
         Whether whole components are compared with their digests, and parts with those of chunks.
     limits : Limits
     """
 
-    def __init__(
-        self, location: Location, source: Source, manifest: Manifest, verify: Verify, limits: Limits
-    ) -> None:
-        self.location = location
-        self.source = source
-        self.manifest = manifest
+    def __init__(self, opened: Opened, verify: Verify, limits: Limits) -> None:
+        self.opened = opened
+        self.source = opened.source
+        self.manifest = opened.manifest
         self.verify = verify
         self.limits = limits
         self.seek_tables = SeekTables(self.source_of, limits)
         self.closed = False
-        self._shards: dict[str, Source] = {}
+        self._shards = {name: file.source for name, file in opened.files.items()}
         self._lock = threading.Lock()
         self._verified: set[Component] = set()
         self._held: dict[Component, list[memoryview]] = {}
@@ -55,7 +50,7 @@ class Blobs:
     def source_of(self, part: Component) -> Source:
         """Return the file that holds the bytes of `part`, opening a shard at its first use."""
         self.check_open()
-        if self.manifest.is_aligned:
+        if self.manifest.of(part).is_aligned:
             check_alignment(part)
         if part.shard is None:
             return self.source
@@ -65,9 +60,8 @@ class Blobs:
             return self._shards[part.shard]
 
     def _open_shard(self, name: str) -> Source:
-        shard = self.manifest.shards[name]
-        file = shard.file or f"{self.location.stem}-{name}.zt"
-        return open_shard(self.location.sibling(file), size=shard.size, limits=self.limits)
+        size = self.manifest.shards[name].size
+        return open_shard(self.opened.location_of(name), size=size, limits=self.limits)
 
     def open_shards(self, parts: Iterable[Component]) -> None:
         """Open the shards that hold these parts side by side, where there are several.
@@ -86,17 +80,25 @@ class Blobs:
             return name, self._open_shard(name)
         return None
 
+    def is_exact(self, tensor: Tensor) -> bool:
+        """Whether the file of a tensor is of a version that forbids what others let pass."""
+        return self.manifest.of_tensor(tensor).is_exact
+
+    def url_of(self, tensor: Tensor) -> str:
+        """Return the URL to name for a tensor: that of its file, where there are several."""
+        if not self.opened.files:
+            return self.source.url
+        part = next(iter(tensor.components.values()), None)
+        file = self.opened.files.get(str(part.shard)) if part is not None else None
+        return self.source.url if file is None else file.source.url
+
     @property
     def stats(self) -> Stats:
         """What reading all files has cost so far."""
-        each = [source.stats for source in (self.source, *self._shards.values())]
-        return Stats(
-            sum(stats.requests for stats in each),
-            sum(stats.bytes for stats in each),
-            next((stats.fallback for stats in each if stats.fallback), None),
-            sum(stats.cached for stats in each),
-            next((stats.uncached for stats in each if stats.uncached), None),
-        )
+        total = Stats()
+        for source in (self.source, *self._shards.values()):
+            total.add_all(source.stats)
+        return total
 
     def check_open(self) -> None:
         """Refuse to go on after `close`."""
@@ -198,7 +200,8 @@ class Blobs:
             return None
         if self._verified and part in self._verified and not again:
             return None
-        return part.digest if is_checkable(part.digest, self.manifest.digest_algorithms) else None
+        algorithms = self.manifest.of(part).digest_algorithms
+        return part.digest if is_checkable(part.digest, algorithms) else None
 
     def check_digest(self, part: Component, data: memoryview, *, again: bool = False) -> None:
         """Compare with the digest; bytes that can't have changed since are not read twice."""

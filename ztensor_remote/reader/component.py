@@ -95,7 +95,9 @@ class LazyComponent:
                     f"{len(decoded)} bytes are no whole elements of {element.name}",
                     rule="LayoutRule",
                 )
-            return as_array(decoded, element, (count,), exact=self._blobs.manifest.is_exact)
+            return as_array(
+                decoded, element, (count,), exact=self._blobs.manifest.of(self._part).is_exact
+            )
 
     def _decoded(self) -> memoryview:
         with self._located():
@@ -108,7 +110,8 @@ class LazyComponent:
         return Want(self._part, length, self._tensor.name, self.role, destination)
 
     def _located(self) -> AbstractContextManager[None]:
-        return located(url=self._blobs.source.url, tensor=self._tensor.name, component=self.role)
+        url = self._blobs.url_of(self._tensor)
+        return located(url=url, tensor=self._tensor.name, component=self.role)
 
     def __repr__(self) -> str:
         logical = f" as {self.logical_type}" if self.logical_type else ""

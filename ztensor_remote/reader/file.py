@@ -8,16 +8,27 @@ from types import MappingProxyType
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
-from ..errors import TensorNotFoundError
+from ..errors import InvalidInputError, TensorNotFoundError
 from ..interop import Format
 from ..manifest import Foreign, Manifest, Version
-from ..stores import Cache, Identity, Limits, Location, Source, Stats, cache_at, locate
+from ..stores import (
+    Cache,
+    Gathering,
+    Identity,
+    Limits,
+    Location,
+    Source,
+    Stats,
+    cache_at,
+    locate,
+)
 from ..types import StorageOptions, Verify
 from .blobs import Blobs
+from .gathering import Place, open_place, reopen_place
 from .handle import Handle, Reduced
 from .loads import Loads
 from .metadata import TensorMetadata
-from .opening import Opened, open_file, reopen_file
+from .opening import Opened
 from .show import size_text, version_text
 from .tensor import LazyTensor
 
@@ -25,12 +36,15 @@ from .tensor import LazyTensor
 class Reader(Loads):
     """Open a file of tensors on any filesystem, and fetch only what it says of itself.
 
-    zTensor files of any version are read, and those of other formats where they are.
+    zTensor files of any version are read, and those of other formats where they are. Several
+    files that have no name in common are read as one.
 
     Parameters
     ----------
-    location : str, PathLike, UPath or bytes-like
-        A path, a URL of any fsspec filesystem (chained ones too), or the file's bytes.
+    location : str, PathLike, UPath or bytes-like; or a list of them
+        A path, a URL of any fsspec filesystem (chained ones too), or the file's bytes. A path or
+        URL may also stand for several files: a pattern with a ``*`` in it, a ``….index.json`` as
+        the Hugging Face Hub has them, or a folder with one, or with files of one format.
     storage_options : mapping, optional
         For the filesystem that the URL names, as everywhere in fsspec.
     fs : AbstractFileSystem, optional
@@ -44,14 +58,18 @@ class Reader(Loads):
         A folder of this host that keeps what is read of remote files. Arrays that come from it
         are read-only views.
     identity : Identity, optional
-        The version of the object that it must be, as another reader's `identity` tells.
+        The version of the object, or of each file, that it must be, as another reader's
+        `identity` tells.
     mmap : bool, optional
         Whether a local file is mapped; by default unless it is on a network filesystem.
     format : {"auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle"}
-        What kind of file it is; by default its bytes tell, then its name.
+        What kind of file it is; by default its bytes tell, then its name. In a folder, which
+        files are meant; by default those of the first of these formats that it has.
 
     Raises
     ------
+    DuplicateNameError
+        Two files have a tensor of one name.
     NotFoundError, AccessDeniedError, StoreError
         The object can't be reached.
     ObjectChangedError
@@ -79,23 +97,29 @@ class Reader(Loads):
         format: Format = "auto",
         send_manifest: bool = False,
     ) -> None:
-        place = locate(
-            location, storage_options=storage_options, fs=fs, cache=cache_at(cache), mmap=mmap
-        )
+        kept = cache_at(cache)
+        is_list = isinstance(location, list | tuple)
+        if is_list and not location:
+            raise InvalidInputError("the list of files is empty")
+        places = [
+            locate(each, storage_options=storage_options, fs=fs, cache=kept, mmap=mmap)
+            for each in (location if is_list else [location])
+        ]
+        place: Place = tuple(places) if is_list else places[0]
         limits = limits or Limits()
-        opened = open_file(place, pinned=identity, limits=limits, format=format)
+        opened = open_place(place, pinned=identity, limits=limits, format=format)
         self._begin(place, opened, verify, limits, format, send_manifest)
 
     def _begin(
         self,
-        location: Location,
+        place: Place,
         opened: Opened,
         verify: Verify,
         limits: Limits,
         format: Format,
         send_manifest: bool,
     ) -> None:
-        self._location = location
+        self._place = place
         self._format = format
         self._send_manifest = send_manifest
         self._handles: WeakKeyDictionary[Source, Handle] = WeakKeyDictionary()
@@ -103,9 +127,8 @@ class Reader(Loads):
 
     def _adopt(self, opened: Opened, verify: Verify, limits: Limits) -> None:
         self._manifest = opened.manifest
-        self._footer = opened.footer
         self._recovered = opened.recovered
-        self._blobs = Blobs(self._location, opened.source, opened.manifest, verify, limits)
+        self._blobs = Blobs(opened, verify, limits)
         self._tensors: dict[str, LazyTensor] = {}
 
     # --- what the file says ------------------------------------------------------------------
@@ -117,12 +140,15 @@ class Reader(Loads):
 
     @property
     def version(self) -> Version | Foreign:
-        """``"0.1"``, ``"1.0"``, ``"1.1"``, ``"1.2"`` or ``"2"``; else the name of the format."""
+        """``"0.1"``, ``"1.0"``, ``"1.1"``, ``"1.2"`` or ``"2"``; else the name of the format.
+
+        Of several files the one that they have in common, ``"mixed"`` where they have none.
+        """
         return self._manifest.version
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Attributes of the file as a whole."""
+        """Attributes of the file as a whole; of several, the first that has one decides."""
         return MappingProxyType(dict(self._manifest.attributes))
 
     @property
@@ -132,7 +158,7 @@ class Reader(Loads):
 
     @property
     def identity(self) -> Identity:
-        """The version of the object that was opened; every read is of this one."""
+        """The version of the object, or of each file, that was opened; all reads are of these."""
         return self._blobs.source.identity
 
     @property
@@ -196,7 +222,7 @@ class Reader(Loads):
         return f"; did you mean {close[0]!r}?" if close else ""
 
     def refresh(self) -> bool:
-        """Look whether the file has changed, and go on with what it is now.
+        """Look whether the file, or which files there are, has changed; go on with what is now.
 
         Tensors that were taken from this reader before stay those of the version they are of.
 
@@ -212,9 +238,9 @@ class Reader(Loads):
         """
         self._check_open()
         blobs = self._blobs
-        opened = open_file(self._location, limits=blobs.limits, format=self._format)
+        opened = open_place(self._place, limits=blobs.limits, format=self._format)
         if opened.source.identity.matches(self.identity):
-            opened.source.close()
+            opened.close()
             return False
         self._adopt(opened, blobs.verify, blobs.limits)
         return True
@@ -248,7 +274,14 @@ class Reader(Loads):
         # What is left of a torn file is found out by looking at it.
         sent = blobs.manifest if self._send_manifest and not self._recovered else None
         options = (blobs.verify, blobs.limits, self._format, self._send_manifest)
-        return _rebuild, (self._location, blobs.source.identity, sent, *options)
+        where = (self._place, blobs.opened.place)
+        return _rebuild, (*where, blobs.source.identity, sent, *options)
+
+    @property
+    def _locations(self) -> list[Location]:
+        """Where the file lies, or each of several."""
+        place = self._blobs.opened.place
+        return [place] if isinstance(place, Location) else list(place.files.values())
 
     @property
     def _handle(self) -> Handle:
@@ -268,6 +301,8 @@ class Reader(Loads):
     def __repr__(self) -> str:
         state = "closed, " if self._blobs.closed else ""
         state += "recovered, " if self._recovered else ""
+        files = len(self._blobs.opened.files)
+        state += f"{files} files, " if files else ""
         return (
             f"<Reader {self.url}: {state}{len(self)} tensors, "
             f"{size_text(self._manifest.stored_bytes)}, {version_text(self.version)}>"
@@ -287,7 +322,7 @@ def open(
     format: Format = "auto",
     send_manifest: bool = False,
 ) -> Reader:
-    """Open a file of tensors; see `Reader` for the parameters."""
+    """Open a file of tensors, or several as one; see `Reader` for the parameters."""
     return Reader(
         location,
         storage_options=storage_options,
@@ -303,7 +338,8 @@ def open(
 
 
 def _rebuild(
-    location: Location,
+    asked: Place,
+    place: Location | Gathering,
     identity: Identity,
     manifest: Manifest | None,
     verify: Verify,
@@ -312,9 +348,9 @@ def _rebuild(
     send_manifest: bool,
 ) -> Reader:
     if manifest is None:
-        opened = open_file(location, pinned=identity, limits=limits, format=format)
+        opened = open_place(place, pinned=identity, limits=limits, format=format)
     else:
-        opened = reopen_file(location, manifest, pinned=identity, limits=limits)
+        opened = reopen_place(place, manifest, pinned=identity, limits=limits)
     reader = Reader.__new__(Reader)
-    reader._begin(location, opened, verify, limits, format, send_manifest)
+    reader._begin(asked, opened, verify, limits, format, send_manifest)
     return reader

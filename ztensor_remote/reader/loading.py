@@ -68,7 +68,6 @@ class Loading:
         self._again = again
         self._announce = announce
         self._progress = progress
-        self._covers_decoded = blobs.manifest.digests_cover_decoded
         self._loaded: dict[Want, memoryview] = {}
         self._decodings: dict[Want, Decoding | Checking] = {}
         self._outputs: dict[Want, Filling | Growing | Picking] = {}
@@ -143,7 +142,7 @@ class Loading:
                 self._use(want, stored)
                 self._progress(want.part.length)
                 return []
-            if not self._covers_decoded and want.runs is None:
+            if not self._covers_decoded(want) and want.runs is None:
                 self._check_digest(want.part, stored)
             decoding = self._decodings[want]
         return [
@@ -281,7 +280,8 @@ class Loading:
         else:
             output = Filling(length, want.destination)
         self._outputs[want] = output
-        digest = None if at_hand and not self._covers_decoded else self._digest(want)
+        covers_decoded = self._covers_decoded(want)
+        digest = None if at_hand and not covers_decoded else self._digest(want)
         return Decoding(
             want.part,
             output,
@@ -289,8 +289,8 @@ class Loading:
             table=table,
             frames=_frames(table, want.runs),
             at_hand=at_hand,
-            stored=None if self._covers_decoded else digest,
-            decoded=digest if self._covers_decoded else None,
+            stored=None if covers_decoded else digest,
+            decoded=digest if covers_decoded else None,
         )
 
     def _decode(
@@ -307,10 +307,13 @@ class Loading:
 
     # --- digests -----------------------------------------------------------------------------
 
+    def _covers_decoded(self, want: Want) -> bool:
+        return self._blobs.manifest.of(want.part).digests_cover_decoded
+
     def _digest(self, want: Want) -> PartialDigest | None:
         """Return what compares the bytes of a component as they come, if there is anything to."""
         stated = self._stated(want)
-        length = want.length if self._covers_decoded else want.part.length
+        length = want.length if self._covers_decoded(want) else want.part.length
         if stated and not length:
             check_digest(stated, b"")
         return PartialDigest(stated, length) if stated and length else None

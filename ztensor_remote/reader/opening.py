@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..container import TAIL_WINDOW, Footer, Generation, parse_footer
 from ..errors import FormatError, ObjectChangedError, located
 from ..interop import Format, Peek, find_parser, first_end
 from ..manifest import Manifest, parse_manifest
-from ..stores import Identity, Limits, Location, MappedSource, Source, open_source, reopen_source
+from ..stores import (
+    Gathering,
+    Identity,
+    Limits,
+    Location,
+    MappedSource,
+    Source,
+    open_source,
+    reopen_source,
+)
 from .recovery import FARTHEST, recover
 
 _RIVALS = 8
@@ -19,22 +28,40 @@ _RIVALS = 8
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file whose manifest has been read.
+    """A file whose manifest has been read, or several that are read as one.
 
     Attributes
     ----------
+    place : Location or Gathering
     source : Source
     footer : Footer or None
         None for a file of another format, and for one whose manifest was known.
     manifest : Manifest
     recovered : bool
         The end of the file is torn, and this is the last whole generation before.
+    files : mapping of str to Opened
+        Each of several, by the name that its components have as their shard.
     """
 
+    place: Location | Gathering
     source: Source
     footer: Footer | None
     manifest: Manifest
     recovered: bool = False
+    files: Mapping[str, Opened] = field(default_factory=dict)
+
+    def location_of(self, shard: str) -> Location:
+        """Return where a version-2 shard lies."""
+        if not isinstance(self.place, Location):
+            file, _, name = shard.rpartition("/")
+            return self.files[file].location_of(name)
+        stated = self.manifest.shards[shard].file
+        return self.place.sibling(stated or f"{self.place.stem}-{shard}.zt")
+
+    def close(self) -> None:
+        """Close the file, or all of several."""
+        for source in (self.source, *(file.source for file in self.files.values())):
+            source.close()
 
 
 def open_file(
@@ -87,7 +114,7 @@ def reopen_file(
     source = reopen_source(location, pinned, limits=limits)
     with _closing_on_error(source):
         _check_pinned(source, pinned)
-    return Opened(source, None, manifest)
+    return Opened(location, source, None, manifest)
 
 
 def _check_pinned(source: Source, pinned: Identity | None) -> None:
@@ -108,20 +135,20 @@ def _open_once(
         if not isinstance(source, MappedSource):  # of a torn file, the end is found first
             _check_pinned(source, pinned)
         try:
-            opened = _parsed(Peek(source, piece, end), location, format, farthest)
+            opened = _parsed(location, Peek(source, piece, end, limits), format, farthest)
         finally:
             _check_pinned(source, pinned)
         return opened
 
 
-def _parsed(peek: Peek, location: Location, format: Format, farthest: int) -> Opened:
+def _parsed(location: Location, peek: Peek, format: Format, farthest: int) -> Opened:
     parse = find_parser(peek, location.path, format)
     if parse is not None:
-        return Opened(peek.source, None, parse(peek))
-    return _open_native(peek, farthest)
+        return Opened(location, peek.source, None, parse(peek))
+    return _open_native(location, peek, farthest)
 
 
-def _open_native(peek: Peek, farthest: int) -> Opened:
+def _open_native(location: Location, peek: Peek, farthest: int) -> Opened:
     source, tail = peek.source, peek.tail(TAIL_WINDOW)
     try:
         footer = _footer(peek, tail)
@@ -132,8 +159,8 @@ def _open_native(peek: Peek, farthest: int) -> Opened:
         found = _recover(source, farthest)
         if found is None:
             raise
-        return Opened(source, *found, recovered=True)
-    return Opened(source, footer, manifest)
+        return Opened(location, source, *found, recovered=True)
+    return Opened(location, source, footer, manifest)
 
 
 def _recover(source: Source, farthest: int) -> tuple[Footer, Manifest] | None:

@@ -171,7 +171,7 @@ class LazyTensor(Conversions):
         shape: tuple[int, ...],
         strides: tuple[int, ...] | None,
     ) -> Array:
-        exact = self._blobs.manifest.is_exact
+        exact = self._blobs.is_exact(self._tensor)
         if strides is None:
             return as_array(data, element, shape, exact=exact)
         limit = self._blobs.limits.max_decoded
@@ -179,7 +179,7 @@ class LazyTensor(Conversions):
 
     def _check_layout(self) -> None:
         if not self._is_checked:
-            check_layout(self._tensor, exact=self._blobs.manifest.is_exact)
+            check_layout(self._tensor, exact=self._blobs.is_exact(self._tensor))
             self._is_checked = True
 
     def __getitem__(self, key: Any) -> Any:
@@ -299,7 +299,7 @@ class LazyTensor(Conversions):
         return self._reader._handle_of(self._blobs)
 
     def _located(self) -> located:
-        return located(url=self._blobs.source.url, tensor=self.name)
+        return located(url=self._blobs.url_of(self._tensor), tensor=self.name)
 
     def __len__(self) -> int:
         if not self.shape:

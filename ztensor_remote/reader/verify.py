@@ -61,9 +61,10 @@ def _is_compared(lazy: LazyComponent, blobs: Blobs) -> bool:
     digest = lazy.digest
     if digest is None:
         return False
-    if is_checkable(digest, blobs.manifest.digest_algorithms):
+    rules = blobs.manifest.of(lazy._part)
+    if is_checkable(digest, rules.digest_algorithms):
         return True
-    if blobs.manifest.is_exact:
+    if rules.is_exact:
         raise UnsupportedError(f"digest {digest!r} is of an unknown algorithm").at(
             component=lazy.role
         )
@@ -87,9 +88,10 @@ def _verify_layout(tensor: LazyTensor, blobs: Blobs, wants: list[Want]) -> None:
 
 def _verify_shards(blobs: Blobs) -> None:
     for name, shard in blobs.manifest.shards.items():
-        source = blobs.source_of(Component("u8", 0, 0, shard=name))
+        part = Component("u8", 0, 0, shard=name)
+        source, rules = blobs.source_of(part), blobs.manifest.of(part)
         algorithm = shard.digest.partition(":")[0]
-        if not is_checkable(shard.digest, blobs.manifest.digest_algorithms):
+        if not is_checkable(shard.digest, rules.digest_algorithms):
             raise UnsupportedError(f"shard {name!r} has a digest of the unknown {algorithm!r}")
         hasher = Hasher(algorithm)  # type: ignore[arg-type]
         _hash_file(source, hasher)

@@ -63,7 +63,8 @@ class judging:
         want = self._want
         if isinstance(error, FormatError):
             forget(self._source, want.part.offset, want.part.length)
-        located_at(want).__exit__(kind, error, trace)
+        place = located(url=self._source.url, tensor=want.tensor, component=want.role)
+        place.__exit__(kind, error, trace)
 
 
 class Arrival:

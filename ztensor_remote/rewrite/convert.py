@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DuplicateNameError, InvalidInputError, ObjectChangedError
 from ..interop import Format
+from ..manifest.assembled import merged_attributes
 from ..reader import Reader, open
 from ..stores import CopyRefusedError, Location, delete, open_sink
 from ..types import StorageOptions
@@ -121,7 +122,7 @@ def convert(
             form=form or "ztensor",
             drop_attributes=drop_attributes,
             version=version or version_like(readers[0]),
-            attributes=merged_attributes(readers),
+            attributes=merged_attributes(reader.attributes for reader in readers),
             options=Options(compress, checksum),
             overwrite=overwrite,
             callback=callback,
@@ -205,7 +206,7 @@ def copy(
                 for name in (reader if names is None else names)
             ],
             version=version_like(readers[0]),
-            attributes=merged_attributes(readers),
+            attributes=merged_attributes(reader.attributes for reader in readers),
             options=Options(),
             overwrite=overwrite,
             callback=callback,
@@ -307,21 +308,13 @@ def stored_bytes(chosen: Iterable[Chosen]) -> int:
 def _in_order_of_bytes(chosen: Sequence[Chosen]) -> list[Chosen]:
     """Return the tensors file by file, each in the order in which its bytes lie."""
     files = {id(each.blobs): number for number, each in reversed(list(enumerate(chosen)))}
-    return sorted(chosen, key=lambda each: (files[id(each.blobs)], each.offset))
+    return sorted(chosen, key=lambda each: (files[id(each.blobs)], each.place))
 
 
 def version_like(reader: Reader) -> WritableVersion:
     """Return the version to write for a file to stay what it is, as far as that can be."""
     version: Any = reader.version
     return version if version in ("1.0", "1.2", "2") else "1.2"
-
-
-def merged_attributes(readers: Sequence[Reader]) -> dict[str, Any]:
-    """Return the attributes of all files; the first that has one has the last word."""
-    merged: dict[str, Any] = {}
-    for reader in reversed(readers):
-        merged |= reader.attributes
-    return merged
 
 
 def _check_names(chosen: Sequence[Chosen], place: Location) -> None:
@@ -339,12 +332,15 @@ def _check_names(chosen: Sequence[Chosen], place: Location) -> None:
 
 def _check_deletable(readers: Sequence[Reader], place: Location) -> None:
     for reader in readers:
-        if reader._location.data is not None:
-            raise InvalidInputError("bytes in memory can't be deleted; leave delete_original= out")
-        if reader.url == place.url:
-            raise InvalidInputError(
-                "the original is the file to write, and can't be deleted", url=reader.url
-            )
+        for original in reader._locations:
+            if original.data is not None:
+                raise InvalidInputError(
+                    "bytes in memory can't be deleted; leave delete_original= out"
+                )
+            if original.url == place.url:
+                raise InvalidInputError(
+                    "the original is the file to write, and can't be deleted", url=place.url
+                )
 
 
 def _check_written(chosen: Sequence[Chosen], place: Location, form: str | None) -> None:
@@ -364,4 +360,5 @@ def _delete(readers: Sequence[Reader]) -> None:
                 "is deleted",
                 url=reader.url,
             )
-        delete(reader._location)
+        for original in reader._locations:
+            delete(original)

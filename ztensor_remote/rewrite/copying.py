@@ -44,9 +44,9 @@ class Chosen:
         return self.tensor._tensor.components.values()
 
     @property
-    def offset(self) -> int:
-        """First stored byte of it, in its file or shard."""
-        return min((part.offset for part in self.parts), default=0)
+    def place(self) -> tuple[str, int]:
+        """The shard that holds it, and its first stored byte there."""
+        return min(((part.shard or "", part.offset) for part in self.parts), default=("", 0))
 
 
 class Copying(Assembly):
@@ -144,7 +144,7 @@ class Copying(Assembly):
             return True
         if tensor.layout not in ("sparse_csr", "sparse_coo"):
             return False
-        version = tensor._blobs.manifest.version
+        version = tensor._blobs.manifest.of_tensor(tensor._tensor).version
         is_of_2 = self.rules.generation is Generation.V2
         return version == "0.1" or (version == "2") != is_of_2 or self.rules.version == "1.0"
 

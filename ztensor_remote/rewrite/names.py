@@ -11,7 +11,7 @@ from ..types import StorageOptions
 from ..writer import Writer, append
 from ..writer.assembly import Options
 from ..writer.rules import check_written_name
-from .convert import Rewritten, merged_attributes, version_like, write
+from .convert import Rewritten, version_like, write
 from .copying import Chosen
 from .places import opened, place_for
 
@@ -142,7 +142,7 @@ def _rewrite(
             place_for(target, [reader], to_storage_options, overwrite=overwrite),
             [Chosen(reader[old], new) for old, new in renamed.items() if new is not None],
             version=version_like(reader),
-            attributes=merged_attributes([reader]),
+            attributes=dict(reader.attributes),
             options=Options(),
             overwrite=overwrite,
             callback=None,

@@ -17,7 +17,7 @@ from ..types import StorageOptions
 def opened(
     sources: Any, storage_options: StorageOptions | None, format: Format = "auto"
 ) -> Iterator[list[Reader]]:
-    """Open one file or several; a `Reader` among them is taken as it is, and stays open.
+    """Open each source; a `Reader` among them is taken as it is, and stays open.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def place_for(
         There is a file already.
     """
     place = locate(target, storage_options=storage_options)
-    source = readers[0]._location
+    source = readers[0]._locations[0]
     if storage_options is None and not place.storage_options and _is_alike(source, place):
         place = locate(target, storage_options=source.storage_options)
     if not overwrite:

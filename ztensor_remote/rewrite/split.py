@@ -10,7 +10,7 @@ from ..reader import Reader
 from ..types import StorageOptions
 from ..writer.assembly import Options
 from ..writer.rules import rules_of
-from .convert import Rewritten, merged_attributes, version_like, write
+from .convert import Rewritten, version_like, write
 from .copying import Chosen
 from .places import opened, place_for
 
@@ -66,7 +66,7 @@ def split(
                 place,
                 group,
                 version=version_like(reader),
-                attributes=merged_attributes([reader]),
+                attributes=dict(reader.attributes),
                 options=Options(),
                 overwrite=overwrite,
                 callback=callback,

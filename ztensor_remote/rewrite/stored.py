@@ -82,7 +82,7 @@ class StoredElements:
         part = self.part
         if part.big_endian:
             return False
-        covers_decoded = self.blobs.manifest.digests_cover_decoded
+        covers_decoded = self.blobs.manifest.of(part).digests_cover_decoded
         return part.is_raw or (
             part.encoding == rules.zstd
             and self.stated is not None
@@ -92,7 +92,7 @@ class StoredElements:
     @property
     def has_digest_of_stored(self) -> bool:
         """Whether its digest, if any, is over the bytes as they are stored."""
-        return self.part.is_raw or not self.blobs.manifest.digests_cover_decoded
+        return self.part.is_raw or not self.blobs.manifest.of(self.part).digests_cover_decoded
 
     def stored(self) -> Iterator[memoryview]:
         """Yield the stored bytes, and compare them with their digest if it is over them.
@@ -150,7 +150,7 @@ class StoredElements:
         digest = self.part.digest
         if digest is None or not self.blobs.verify:
             return None
-        if not is_checkable(digest, self.blobs.manifest.digest_algorithms):
+        if not is_checkable(digest, self.blobs.manifest.of(self.part).digest_algorithms):
             return None
         return Hasher(digest.partition(":")[0])  # type: ignore[arg-type]
 

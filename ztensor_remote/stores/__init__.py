@@ -7,12 +7,14 @@ from .cache import Cache, cache_at
 from .control import Control
 from .execute import Fetch, run_all
 from .folder import Entry, Folder, delete
+from .gathered import GatheredSource, Gathering
 from .guarantees import Guarantees, guarantees_of
 from .landing import Landing
 from .limits import Limits
+from .listing import is_pattern, matching, named, names_in, url_of_all
 from .local import MappedSource, copy_out
 from .location import Location, locate
-from .open import open_append, open_rewrite, open_sink, open_source, reopen_source
+from .open import open_append, open_rewrite, open_sink, open_source, prepare, reopen_source
 from .plan import Offsets, Request, Runs
 from .sink import BasedSink, CopyingSink, CopyRefusedError, Sink, aborting, give_up
 from .source import End, Identity, Source, Stats
@@ -30,6 +32,8 @@ __all__ = [
     "Entry",
     "Fetch",
     "Folder",
+    "GatheredSource",
+    "Gathering",
     "Guarantees",
     "Identity",
     "Landing",
@@ -56,13 +60,19 @@ __all__ = [
     "forget",
     "give_up",
     "guarantees_of",
+    "is_pattern",
     "locate",
+    "matching",
+    "named",
+    "names_in",
     "open_append",
     "open_rewrite",
     "open_sink",
     "open_source",
     "plan_for",
+    "prepare",
     "reopen_source",
     "run_all",
     "transfer",
+    "url_of_all",
 ]

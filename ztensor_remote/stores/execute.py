@@ -166,8 +166,8 @@ class _Run:
         self._control.cancel()
 
 
-def run_all(tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
-    """Run tasks that fetch nothing side by side and return their results in order."""
+def run_all(tasks: Iterable[Callable[[], _Result]], *, most: int = _SIDE_BY_SIDE) -> list[_Result]:
+    """Run tasks side by side, `most` at a time, and return their results in order."""
     pending = list(tasks)
     results: dict[int, _Result] = {}
     numbers = iter(range(len(pending)))
@@ -182,7 +182,7 @@ def run_all(tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
             results[number] = pending[number]()
 
     # A future costs more than many a task.
-    helpers = [_pool().submit(work) for _ in range(min(len(pending), _SIDE_BY_SIDE) - 1)]
+    helpers = [_pool().submit(work) for _ in range(min(len(pending), most, MOST_THREADS) - 1)]
     try:
         work()
         for helper in helpers:

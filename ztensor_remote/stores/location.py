@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +65,24 @@ class Location:
         if self.data is not None:
             raise InvalidInputError("bytes in memory have no folder to find other files in")
         if self.is_local and "://" not in self.path:
-            path = os.path.join(os.path.dirname(self.path), name)
-        else:
-            path = posixpath.join(posixpath.dirname(self.path), name)
-        return replace(self, path=path)
+            return replace(self, path=os.path.join(os.path.dirname(self.path), name))
+        return self._edited(lambda path: posixpath.join(posixpath.dirname(path), name))
 
     def child(self, name: str) -> Location:
         """Return the location of a file in the folder that this is the location of."""
-        joint = "" if self.path.endswith(("/", os.sep)) else "/"
-        return replace(self, path=f"{self.path}{joint}{name}")
+        return self._edited(
+            lambda path: f"{path}{'' if path.endswith(('/', os.sep)) else '/'}{name}"
+        )
+
+    def _edited(self, edit: Callable[[str], str]) -> Location:
+        """Change the path: of a chained URL that of its first link that has one."""
+        links = [self.path] if self.fs is not None else self.path.split("::")
+        number = next((i for i, link in enumerate(links) if "://" in link), 0)
+        link = links[number]
+        if link.startswith(("http://", "https://")):  # a query is of one file alone
+            link = link.partition("?")[0]
+        links[number] = edit(link)
+        return replace(self, path="::".join(links))
 
     @property
     def server(self) -> str:

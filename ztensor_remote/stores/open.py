@@ -18,7 +18,10 @@ from .source import End, Identity, Source
 from .trust import is_trusted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .remote import RemoteSource
+    from .s3_plain import Plain
 
 # By class name, not protocol: caches and wrappers borrow the protocol of what they wrap, but not
 # its methods; and nothing need be imported to compare names.
@@ -100,14 +103,33 @@ def _at_hand(location: Location) -> BytesSource | MappedSource | None:
     return MappedSource(location) if location.is_local else None
 
 
+def prepare(locations: Iterable[Location]) -> None:
+    """Make the clients of several locations, which threads would else make at once, each its own.
+
+    Raises
+    ------
+    MissingDependencyError, StoreError
+    """
+    for location in {location.server: location for location in locations}.values():
+        if location.data is None and not location.is_local and _plain(location) is None:
+            location.resolve()
+
+
+def _plain(location: Location) -> Plain | None:
+    if not location.path.startswith("s3://"):
+        return None
+    from .s3_plain import plain_s3
+
+    return plain_s3(location)
+
+
 def _remote(location: Location, limits: Limits) -> RemoteSource:
     """Return the source of a remote object, without a request yet."""
-    if location.path.startswith("s3://"):
-        from .s3_plain import PlainS3Source, plain_s3
+    plain = _plain(location)
+    if plain is not None:
+        from .s3_plain import PlainS3Source
 
-        plain = plain_s3(location)
-        if plain is not None:
-            return PlainS3Source(location, limits, plain)
+        return PlainS3Source(location, limits, plain)
     fs, path = location.resolve()
     if location.is_in_store:
         return _load("obstore_store", "ObstoreSource")(location, fs, path, limits)  # type: ignore[no-any-return]

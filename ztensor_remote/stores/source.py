@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -29,17 +29,28 @@ class Identity:
         What the store names the content by: an ETag; a generation or version id.
     modified : float or None
         Seconds since the epoch, for stores that have neither.
+    files : tuple of (str, Identity)
+        For several files that are read as one: those of each, by its name.
     """
 
     size: int
     etag: str | None = None
     version: str | None = None
     modified: float | None = None
+    files: tuple[tuple[str, Identity], ...] = ()
+
+    @classmethod
+    def of_files(cls, files: Mapping[str, Identity]) -> Identity:
+        """Return the identity of several files that are read as one."""
+        return cls(sum(each.size for each in files.values()), files=tuple(files.items()))
 
     def matches(self, other: Identity) -> bool:
         """Whether two looks at an object can have seen the same version."""
-        if self.size != other.size:
+        if self.size != other.size or len(self.files) != len(other.files):
             return False
+        for (name, mine), (another, theirs) in zip(self.files, other.files, strict=True):
+            if name != another or not mine.matches(theirs):
+                return False
         pairs = (
             (self.etag, other.etag),
             (self.version, other.version),
@@ -78,6 +89,15 @@ class Stats:
         with self._lock:
             self.requests += 1
             self.bytes += count
+
+    def add_all(self, other: Stats) -> None:
+        """Count what another source has cost."""
+        with self._lock:
+            self.requests += other.requests
+            self.bytes += other.bytes
+            self.cached += other.cached
+            self.fallback = self.fallback or other.fallback
+            self.uncached = self.uncached or other.uncached
 
     def add_cached(self, count: int) -> None:
         """Count bytes that the cache had."""
