@@ -98,6 +98,22 @@ class TestWorkers:
             )
             check(loader, ROWS)
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("how", ["fork", "spawn"])
+    def test_a_thousand_batches(self, how: str, in_s3: Any) -> None:
+        with in_s3() as reader:
+            reader["y"][:5]
+            loader = DataLoader(
+                RowDataset(reader),
+                batch_size=2,
+                shuffle=True,
+                num_workers=4,
+                multiprocessing_context=how,
+                timeout=120,
+            )
+            assert len(loader) == 1000
+            check(loader, ROWS)
+
     def test_a_fork_while_reads_are_running(self, in_s3: Any) -> None:
         stop, read = threading.Event(), []
 
