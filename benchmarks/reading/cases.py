@@ -53,6 +53,11 @@ class Case:
             case _:
                 return whole
 
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of the result, where it is new memory."""
+        return 0 if self.task.action == "into" else self.wanted
+
     def tasks(self) -> list[Task]:
         """Return what each process does."""
         names = self.task.names

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from .cases import Case
 from .datasets import checksum
@@ -28,6 +28,8 @@ class Samples:
     grown: list[int] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
+    server: list[float] = field(default_factory=list)
+    """Seconds of CPU."""
 
     def median(self, name: str) -> float | None:
         """Return the median of a field."""
@@ -35,11 +37,31 @@ class Samples:
         return statistics.median(values) if values else None
 
 
+class Measured(Protocol):
+    """What reports have to know of a case."""
+
+    @property
+    def name(self) -> str:
+        """Short."""
+
+    @property
+    def title(self) -> str:
+        """Long."""
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that are asked for, or sent."""
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes by which memory must grow."""
+
+
 @dataclass
 class Outcome:
     """A case's samples by peer, and why others have none."""
 
-    case: Case
+    case: Measured
     samples: dict[str, Samples] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -67,19 +89,34 @@ def measure(
                 runs[name] = run
             except PeerFailedError as error:
                 outcome.failed[name] = str(error)
-        names = list(runs)
-        for number in range(rounds):
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                if name in outcome.failed:
-                    continue
-                samples = outcome.samples.setdefault(name, Samples())
-                try:
-                    _sample(runs[name], samples, servers, case.place)
-                except PeerFailedError as error:
-                    outcome.failed[name] = str(error)
-                    del outcome.samples[name]
-            tell(f"{case.name}: round {number + 1} of {rounds}")
+
+        def sample(name: str, samples: Samples) -> None:
+            _sample(runs[name], samples, servers, case.place)
+
+        take_turns(outcome, list(runs), rounds, sample, tell)
     return outcome
+
+
+def take_turns(
+    outcome: Outcome,
+    names: list[str],
+    rounds: int,
+    sample: Callable[[str, Samples], None],
+    tell: Callable[[str], None],
+) -> None:
+    """Have `sample` measure each peer once a round, and note what fails."""
+    for number in range(rounds):
+        first = number % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            if name in outcome.failed:
+                continue
+            samples = outcome.samples.setdefault(name, Samples())
+            try:
+                sample(name, samples)
+            except PeerFailedError as error:
+                outcome.failed[name] = str(error)
+                del outcome.samples[name]
+        tell(f"{outcome.case.name}: round {number + 1} of {rounds}")
 
 
 def _sample(

@@ -9,9 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 from select import select
-from typing import Any, Self
-
-from .job import Job
+from typing import Any, Protocol, Self
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 ROOT = BENCHMARKS.parent
@@ -22,6 +20,13 @@ class PeerFailedError(RuntimeError):
     """A peer could not do what it was told; the message says why, in a line."""
 
 
+class Job(Protocol):
+    """What a peer's process is told first."""
+
+    def dumps(self) -> str:
+        """Return it as one line."""
+
+
 class Worker:
     """A peer's process within a ``with`` block.
 
@@ -29,10 +34,14 @@ class Worker:
     ----------
     python
         The interpreter; the peer's library is installed there.
+    program
+        The module that is run.
     """
 
-    def __init__(self, python: str, mode: str, job: Job) -> None:
-        self._command = [python, "-m", "reading.worker", mode]
+    def __init__(
+        self, python: str, mode: str, job: Job, *, program: str = "reading.worker"
+    ) -> None:
+        self._command = [python, "-m", program, mode]
         self._job = job
 
     def __enter__(self) -> Self:

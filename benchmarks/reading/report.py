@@ -10,7 +10,10 @@ from .measure import Outcome, Samples
 GIB = 1 << 30
 MIB = 1 << 20
 LIMITS = ("curl", "raw")
-COLUMNS = ("ms", "GB/s", "of curl", "of raw", "CPU s/GiB", "requests", "MiB moved", "extra MiB")
+COLUMNS = (
+    *("ms", "GB/s", "of curl", "of raw", "CPU s/GiB", "server's CPU s/GiB"),
+    *("requests", "MiB moved", "extra MiB"),
+)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def as_table(outcome: Outcome) -> str:
         [name, *(_text(_summary(outcome, samples)[column]) for column in COLUMNS)]
         for name, samples in _by_speed(outcome)
     ]
-    table = [["peer", *COLUMNS], *rows]
+    table = [list(row) for row in zip(*_told([["peer", *COLUMNS], *rows]), strict=True)]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for number, row in enumerate(table):
         cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
@@ -48,6 +51,11 @@ def as_table(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _told(table: list[list[str]]) -> list[tuple[str, ...]]:
+    """Return the columns in which there is anything."""
+    return [column for column in zip(*table, strict=True) if len(table) == 1 or any(column[1:])]
+
+
 def _by_speed(outcome: Outcome) -> list[tuple[str, Samples]]:
     return sorted(outcome.samples.items(), key=lambda item: item[1].median("seconds") or 0)
 
@@ -56,17 +64,17 @@ def _summary(outcome: Outcome, samples: Samples) -> dict[str, float | None]:
     case = outcome.case
     seconds = samples.median("seconds")
     cpu, grown = samples.median("cpu"), samples.median("grown")
-    moved = samples.median("moved")
+    moved, server = samples.median("moved"), samples.median("server")
     assert seconds is not None
-    result = 0 if case.task.action == "into" else case.wanted
     return {
         "ms": seconds * 1e3,
         "GB/s": case.wanted / seconds / 1e9 if case.wanted else None,
         **{f"of {name}": _ratio(outcome, name, seconds) for name in LIMITS},
         "CPU s/GiB": cpu * GIB / case.wanted if cpu is not None and case.wanted else None,
+        "server's CPU s/GiB": server * GIB / case.wanted if server is not None else None,
         "requests": samples.median("requests"),
         "MiB moved": moved / MIB if moved is not None else None,
-        "extra MiB": (grown - result) / MIB if grown is not None else None,
+        "extra MiB": (grown - case.result_bytes) / MIB if grown is not None else None,
     }
 
 
