@@ -103,10 +103,29 @@ def test_large_data_are_sent_from_where_they_are(sink: Recorder) -> None:
     data[:] = bytes(len(data))  # whatever is still under way was copied
     sink.commit()
     assert sink.object == b"head" + wanted
-    assert [len(sink.sent[number]) for number in sorted(sink.sent)] == [PART] * 20 + [7]
-    lent = sorted(sink.sent_from[id(data)])
-    assert len(lent) == 19 - parts.IN_FLIGHT
-    assert lent == [*range(2, 2 + len(lent))]
+    lent = [len(sink.sent[number]) for number in sink.sent_from[id(data)]]
+    copied = 20 * PART + 3 - (PART - len(b"head")) - sum(lent)
+    assert copied == parts.IN_FLIGHT * PART
+    assert all(PART <= size <= 2 * PART for size in lent)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+@pytest.mark.parametrize("size", [PART, 2 * PART, 2 * PART + 1, 7 * PART - 1, 20 * PART + 3])
+def test_what_is_lent_is_not_copied(sink: Recorder, size: int, equal: bool) -> None:
+    sink.has_equal_parts = equal
+    arrays = [os.urandom(size) for _ in range(3)]
+    for array in arrays:
+        sink.lend(array)
+    sink.commit_in_parts()
+    assert sink.object == b"".join(arrays)
+    lent = [sink.sent[number] for array in arrays for number in sorted(sink.sent_from[id(array)])]
+    if equal:
+        assert [len(sink.sent[number]) for number in sorted(sink.sent)][:-1] == [PART] * (
+            len(sink.sent) - 1
+        )
+    else:
+        assert b"".join(lent) == b"".join(arrays)
+        assert all(PART <= len(part) <= 2 * PART for part in lent)
 
 
 @pytest.mark.parametrize(("size", "calls"), [(0, ["put"]), (PART - 1, ["put"])])

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
 import s3fs
 
+import ztensor_remote as zt
 from tests.servers.faults import Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote import Writer
@@ -129,6 +131,32 @@ def test_checksums_that_the_caller_does_not_want(place: Place) -> None:
     named = {"request_checksum_calculation": "when_required"}
     assert place.with_options(config_kwargs=named).write().fallback is None
     assert not any("checksum" in name for part in place.parts for name in part.headers)
+
+
+def test_tensors_that_are_lent(place: Place) -> None:
+    random = np.random.default_rng(0)
+    tensors = {
+        "large": random.integers(0, 256, 12 << 20, np.uint8),
+        "whole": random.integers(0, 256, PART, np.uint8),
+        "small": np.arange(1000),
+        "turned": random.standard_normal((1 << 10, 1 << 10)).T,
+        "swapped": np.arange(1_000_000, dtype=">i8"),
+        "bools": np.frombuffer(random.bytes(PART), np.uint8).view(bool),
+    }
+    wanted = {name: tensor != 0 if name == "bools" else tensor for name, tensor in tensors.items()}
+    where = {
+        "location": place.location.path,
+        "storage_options": place.location.storage_options,
+    }
+    with Writer(**where, copy=False) as writer:
+        for name, tensor in tensors.items():
+            writer.add_tensor(name, tensor)
+        assert writer.fallback is None
+    with zt.open(**where) as model:
+        model.verify()
+        for name, tensor in model.load().items():
+            np.testing.assert_array_equal(tensor, wanted[name])
+    assert max(part.request_bytes for part in place.parts) > PART
 
 
 @on("place", ["ministack", "rclone"], indirect=True)

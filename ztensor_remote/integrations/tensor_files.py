@@ -139,7 +139,7 @@ def _write(
     for key, value in attributes.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise InvalidInputError(f"metadata must be text, {key!r}: {value!r} is not")
-    with Writer(location, **options) as writer:
+    with Writer(location, **{"copy": False, **options}) as writer:
         writer.attributes.update(attributes)
         for name, tensor in tensors.items():
             writer.add_tensor(name, tensor.cpu() if hasattr(tensor, "cpu") else tensor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -59,7 +58,7 @@ class PartMemory:
             memory = self._free.pop()
             if len(memory) == size:  # those of the smaller parts before are dropped
                 return memory
-        return memoryview(mmap.mmap(-1, size))
+        return np.empty(size, np.uint8).data
 
     def give_back(self, memory: memoryview) -> None:
         """Take back what nobody reads any more."""
@@ -80,6 +79,9 @@ class PartedSink(ABC):
     """
 
     in_flight = IN_FLIGHT
+
+    has_equal_parts = False
+    """Whether the store wants all parts but the last to be of one size."""
 
     trusted = False
     """Whether the store is known to keep the condition under which it publishes."""
@@ -137,18 +139,41 @@ class PartedSink(ABC):
         Parts of large data are sent from where they are. As many as travel at once are copied at
         its end, so that they go on while the caller prepares what comes next.
         """
+        for part in self._take(data, copied=self.in_flight):
+            part.result()
+
+    def lend(self, data: Bytes) -> None:
+        """Take the next bytes, which stay as they are until the upload has ended."""
+        self._take(data, copied=0)
+
+    def _take(self, data: Bytes, *, copied: int) -> list[Future[str]]:
+        """Send what is whole parts but for the last `copied` ones, and copy the rest."""
         rest = memoryview(data).cast("B")
         self.size += len(rest)
         lent: list[Future[str]] = []
         while rest:
-            part = self.size_of_part(len(self._sent) + 1)
-            if self._part is None and len(rest) >= (self.in_flight + 1) * part:
-                lent.append(self._send_part(rest[:part]))
-                rest = rest[part:]
+            size = self._size_to_lend(len(rest), copied) if self._part is None else 0
+            if size:
+                lent.append(self._send_part(rest[:size]))
+                rest = rest[size:]
             else:
                 rest = rest[self._fill(rest) :]
-        for sent in lent:
-            sent.result()
+        return lent
+
+    def _size_to_lend(self, length: int, copied: int) -> int:
+        """Return the bytes of the next part that is sent from where it is; 0 if none is.
+
+        They take no memory, so that they may be larger: up to twice, in which case there are half
+        as many, and such that nothing is left over of what is lent to its end.
+        """
+        part = self.size_of_part(len(self._sent) + 1)
+        length -= copied * part
+        if length < part:
+            return 0
+        if self.has_equal_parts:
+            return part
+        number = -(-length // (2 * part))
+        return -(-length // number)
 
     def _fill(self, data: memoryview) -> int:
         """Copy as much as the part takes that waits; return how much that was."""

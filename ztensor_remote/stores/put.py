@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email.message import Message
 from http.client import HTTPException
+from socket import socket
+from ssl import SSLSocket
 
 from .connections import connections, proxy_headers
 from .control import Control
 from .lane import AGENT, refusal
 from .target import Target
 
-_CHUNK = 1 << 20
-"""Bytes that must go out within the timeout, all of them."""
+_TLS_STEP = 1 << 20
+"""Bytes that must go out within the timeout, all of them, where they are encrypted."""
 
 
 def put(target: Target, data: memoryview, *, timeout: float) -> Message:
@@ -34,9 +35,10 @@ def put(target: Target, data: memoryview, *, timeout: float) -> Message:
     if target.proxy is not None and target.origin.scheme == "http":
         headers |= proxy_headers(target.proxy)
     control = Control()  # what was sent may have been taken: the answer is waited for
-    with connections().use(target.origin, timeout=timeout, control=control) as (connection, _):
+    with connections().use(target.origin, timeout=timeout, control=control) as (connection, sock):
         try:
-            connection.request("PUT", target.request_target, _chunks(data), headers)
+            connection.request("PUT", target.request_target, headers=headers)
+            _send(sock, data)
         except (BrokenPipeError, ConnectionResetError) as error:
             # Who refuses early may not read to the end, but has said why.
             try:
@@ -51,6 +53,9 @@ def put(target: Target, data: memoryview, *, timeout: float) -> Message:
         return response.headers
 
 
-def _chunks(data: memoryview) -> Iterator[memoryview]:
-    for start in range(0, len(data), _CHUNK):
-        yield data[start : start + _CHUNK]
+def _send(sock: socket, data: memoryview) -> None:
+    """Send all of it; the timeout is for each step, which takes what there is room for."""
+    step = _TLS_STEP if isinstance(sock, SSLSocket) else len(data)
+    at = 0
+    while at < len(data):
+        at += sock.send(data[at : at + step])

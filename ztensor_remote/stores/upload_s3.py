@@ -110,6 +110,11 @@ class S3Sink(CopyingParts):
             return {"IfNoneMatch": "*"}
         return {"IfMatch": self._etag} if self._etag else {}
 
+    @property
+    def has_equal_parts(self) -> bool:  # type: ignore[override]
+        """Whether it is R2."""
+        return self._equal is not None
+
     def size_of_part(self, number: int) -> int:
         """Return the bytes of a part (from 1) that is not the last."""
         return self._equal or super().size_of_part(number)

@@ -39,7 +39,7 @@ class Options:
     compress : bool, int or None
     checksum : str or None
     attributes : mapping or None
-    chunk_digests : bool
+    chunk_digests, copy : bool
         For all tensors of the file.
     """
 
@@ -47,6 +47,7 @@ class Options:
     checksum: Checksum | str | None = DEFAULT
     attributes: Mapping[str, Any] | None = None
     chunk_digests: bool = False
+    copy: bool = True
 
 
 class Assembly:
@@ -86,6 +87,7 @@ class Assembly:
         self._shards: Mapping[str, Shard] = base.shards if base else {}
         self._canonical = canonical
         self._is_chunked = options.chunk_digests
+        self._copies = options.copy
         self._shared = SharedBlobs(rules) if dedup or canonical else None
         self._part: TensorPart | None = None
         self._process = os.getpid()
@@ -184,8 +186,9 @@ class Assembly:
             checksum=checksum,
             is_chunked=self._is_chunked,
         )
+        lent = elements.is_in_place and not self._copies
         for chunk in elements.chunks():
-            blob.write(chunk)
+            blob.write(chunk, lent=lent)
         component = blob.finish()
         if self._shared and content:
             self._shared.keep(content, level, checksum, component)

@@ -30,11 +30,12 @@ class Output:
         self.shard = shard
         self._closed = False
 
-    def write(self, data: Bytes) -> None:
-        """Append bytes."""
+    def write(self, data: Bytes, *, lent: bool = False) -> None:
+        """Append bytes; those that are lent stay as they are until the file is published."""
         if self._closed:
             raise ClosedError("the file takes no more bytes", url=self.sink.url)
-        self.sink.write(data)
+        take = getattr(self.sink, "lend", self.sink.write) if lent else self.sink.write
+        take(data)
         self.offset += len(data)
 
     def copy_from(self, source: Source, start: int, stop: int) -> None:
@@ -105,23 +106,23 @@ class BlobWriter:
         self._chunks = ChunkHasher(CHUNK) if is_chunked and level is None else None
         self.decoded = 0
 
-    def write(self, data: memoryview) -> None:
-        """Take the next decoded bytes."""
+    def write(self, data: memoryview, *, lent: bool = False) -> None:
+        """Take the next decoded bytes; those that are lent stay as they are."""
         self.decoded += len(data)
         if self._hasher is not None and self._rules.digests_cover_decoded:
             self._hasher.update(data)
         if self._chunks is not None:
             self._chunks.update(data)
         if self._encoder is None:
-            self._store(data)
+            self._store(data, lent=lent)
             return
         for frame in self._encoder.update(data):
             self._store(frame)
 
-    def _store(self, data: Bytes) -> None:
+    def _store(self, data: Bytes, *, lent: bool = False) -> None:
         if self._hasher is not None and not self._rules.digests_cover_decoded:
             self._hasher.update(data)
-        self._output.write(data)
+        self._output.write(data, lent=lent)
 
     def finish(self) -> Component:
         """Write what is left and return the component."""

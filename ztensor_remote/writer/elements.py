@@ -41,6 +41,11 @@ class Elements:
         """Bytes that `chunks` yields in all."""
         return self.element.nbytes(self.array.size)
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether `chunks` yields the array's own memory."""
+        return not self.element.is_packed and _is_stored_form(self.array)
+
     def chunks(self) -> Iterator[memoryview]:
         """Yield the elements in C order, little-endian, packed where the type is.
 
@@ -111,8 +116,7 @@ def _pieces(array: Array) -> Iterator[memoryview]:
         array = array.view(np.uint8) != 0  # memory that was something else before
     if is_foreign(array.dtype):  # NumPy's own machinery copies them slower
         array = array.view(f"u{array.itemsize}")
-    little = array.dtype.newbyteorder("<")
-    if array.flags.c_contiguous and array.dtype == little:
+    if _is_stored_form(array):
         yield _as_bytes(array)
         return
     nditer: Any = np.nditer  # the stubs know no op_dtypes for a single operand
@@ -120,13 +124,17 @@ def _pieces(array: Array) -> Iterator[memoryview]:
         array,
         flags=["external_loop", "buffered", "zerosize_ok"],
         op_flags=[["readonly"]],
-        op_dtypes=[little],
+        op_dtypes=[array.dtype.newbyteorder("<")],
         order="C",
         casting="equiv",
         buffersize=_STEP,
     )
     for piece in pieces:
         yield _as_bytes(np.ascontiguousarray(piece))
+
+
+def _is_stored_form(array: Array) -> bool:
+    return bool(array.flags.c_contiguous and array.dtype == array.dtype.newbyteorder("<"))
 
 
 def _as_bytes(array: Array) -> memoryview:

@@ -44,6 +44,9 @@ class Writer(Adders):
     canonical : bool, default False
         New files of version 2 only: equal tensors give equal files. Tensors must be added in the
         order of their names.
+    copy : bool, default True
+        False if arrays that are added stay as they are until the file is finalized: an upload then
+        sends them from where they are, at less cost.
     retries : int, default 0
         For "a": how often to begin again, from the other's version, where another writer came
         first. What is added then waits in a temporary file until the end.
@@ -71,12 +74,13 @@ class Writer(Adders):
         dedup: bool = False,
         canonical: bool = False,
         chunk_digests: bool = False,
+        copy: bool = True,
         retries: int = 0,
     ) -> None:
         if mode not in ("w", "a"):
             raise InvalidInputError(f"mode {mode!r}: use 'w' for a new file, 'a' to add to one")
         place = locate(location, storage_options=storage_options, fs=fs)
-        options = Options(compress, checksum, chunk_digests=chunk_digests)
+        options = Options(compress, checksum, chunk_digests=chunk_digests, copy=copy)
         if mode == "a":
             _check_appendable(canonical, retries)
             self._file: Assembly = Appending(place, version, options, dedup=dedup, retries=retries)

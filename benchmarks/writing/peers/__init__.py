@@ -9,6 +9,7 @@ from .peer import Peer
 CLASSES = {
     "raw": "raw:Raw",
     "ztensor_remote": "zt:ZTensor",
+    "ztensor_remote, copy=False": "zt:Lent",
     "ztensor_remote, no digests": "zt:Unchecked",
     "obstore": "obstore:Obstore",
     "obstore, stream": "obstore:ObstoreStream",

@@ -16,6 +16,7 @@ class ZTensor(Peer):
     actions = frozenset(("upload", "append", "log"))
     is_file = True
     options: ClassVar[dict[str, Any]] = {}
+    copy: ClassVar[bool] = True
     checksum: ClassVar[Checksum | None] = "crc32c"
 
     def connect(self) -> None:
@@ -49,7 +50,7 @@ class ZTensor(Peer):
 
     def upload(self) -> None:
         """Write a file."""
-        with self._zt.Writer(**self._place, checksum=self.checksum) as writer:
+        with self._zt.Writer(**self._place, checksum=self.checksum, copy=self.copy) as writer:
             for name, tensor in self._tensors.items():
                 writer.add_tensor(name, tensor)
 
@@ -64,10 +65,16 @@ class ZTensor(Peer):
         self._log.append(self._round, self._tensors)
 
 
-class Unchecked(ZTensor):
-    """The same without any digest."""
+class Lent(ZTensor):
+    """The same, sent from where the tensors are."""
 
     actions = frozenset(("upload",))
+    copy = False
+
+
+class Unchecked(Lent):
+    """The last without any digest."""
+
     options: ClassVar[dict[str, Any]] = {
         "config_kwargs": {"request_checksum_calculation": "when_required"}
     }
