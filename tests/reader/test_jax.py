@@ -62,6 +62,11 @@ def test_every_dtype(place: str, path: Path, stored: bytes) -> None:
         assert same(np.asarray(array), np.asarray(ARRAYS[dtype][part.get(dtype, ...)]))
 
 
+def test_a_dtype_that_jax_lacks() -> None:
+    with pytest.raises(zt.UnsupportedError, match="JAX has no dtype datetime64"):
+        to_jax(np.zeros(2, "M8[s]"))
+
+
 @pytest.mark.parametrize("dtype", WIDE)
 def test_bits_are_not_dropped(stored: bytes, dtype: str) -> None:
     narrow = dtype.replace("128", "64") if dtype == "complex128" else dtype.replace("64", "32")

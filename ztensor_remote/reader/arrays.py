@@ -216,7 +216,7 @@ def check_jax_dtype(dtype: np.dtype[Any]) -> None:
     UnsupportedError, MissingDependencyError
     """
     try:
-        taken = import_jax().dtypes.canonicalize_dtype(dtype)
+        taken = import_jax().device_put(np.empty(0, dtype)).dtype
     except TypeError:
         raise UnsupportedError(f"JAX has no dtype {dtype.name}; read it as NumPy's") from None
     if taken != dtype:
