@@ -97,9 +97,10 @@ def test_other_formats(ztensor: Command, folder: Path) -> None:
     assert outcome.stdout.startswith("new.safetensors: 2 tensors, ")
     assert f"{size:,} bytes" in outcome.stdout
     assert set(load_file("new.safetensors")) == {"embedding", "layers.0.weight"}
-    line = ["convert", "new.safetensors", "-o", "arrays", "--to", "npz"]
+    line = ["convert", "new.safetensors", "-o", "arrays", "--to", "npz", "--delete-original"]
     assert ztensor(*line).status == 0
     assert set(np.load("arrays").files) == {"embedding", "layers.0.weight"}
+    assert not (folder / "new.safetensors").exists()
 
 
 def test_some_tensors(ztensor: Command) -> None:

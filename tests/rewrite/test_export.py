@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import gguf
 import ml_dtypes
 import numpy as np
@@ -247,6 +248,25 @@ def test_the_name_or_the_caller_decides(tmp_path: Path) -> None:
         zt.convert(model, tmp_path / "x", to="pickle")  # type: ignore[arg-type]
     with pytest.raises(zt.InvalidInputError, match="drop_attributes"):
         zt.convert(model, tmp_path / "x", drop_attributes=True)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_in_another_order(tmp_path: Path, save: Any) -> None:
+    arrays = {
+        "f": np.asfortranarray(np.arange(3_000_000.0).reshape(2, -1)),
+        "b": np.arange(5, dtype=">f4"),
+        "c": np.arange(6.0).reshape(3, 2),
+    }
+    for form in ("safetensors", "npz", "gguf"):
+        save(tmp_path / "m.npz", **arrays)
+        told = fsspec.Callback()
+        zt.convert(
+            tmp_path / "m.npz", tmp_path / f"new.{form}", callback=told, delete_original=True
+        )
+        assert told.value == told.size
+        with zt.open(tmp_path / f"new.{form}") as new:
+            assert all((new[name].numpy() == array).all() for name, array in arrays.items())
+    assert (np.load(tmp_path / "new.npz")["f"] == arrays["f"]).all()
 
 
 def test_damage_is_found_and_nothing_is_left(tmp_path: Path) -> None:

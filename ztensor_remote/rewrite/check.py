@@ -9,7 +9,7 @@ from ..errors import FormatError, located
 from ..reader import LazyTensor, Reader
 from .copying import Chosen
 from .feed import Feed, StoredBlob
-from .stored import StoredElements
+from .stored import StoredElements, in_c_order
 
 
 def check_readable(reader: Reader) -> None:
@@ -44,10 +44,11 @@ def check_same(chosen: Sequence[Chosen], written: Reader) -> None:
 
 
 def _contents(tensors: Sequence[LazyTensor]) -> Iterator[list[str]]:
-    """Yield the digests of the components of each tensor, decoded."""
+    """Yield the digests of the components of each tensor, decoded and in C order."""
     feed = Feed(
         StoredBlob(tensor._blobs, part)
         for tensor in tensors
+        if tensor._tensor.strides is None
         for part in tensor._tensor.components.values()
     )
     try:
@@ -60,7 +61,11 @@ def _contents(tensors: Sequence[LazyTensor]) -> Iterator[list[str]]:
 def _content(tensor: LazyTensor, role: str, feed: Feed) -> str:
     hasher = Hasher("crc32c")
     with located(url=tensor._blobs.source.url, tensor=tensor.name, component=role):
-        part = tensor._tensor.components[role]
-        elements = StoredElements.of(tensor.components[role], tensor._blobs, part, feed)
-        elements.decode(hasher.update)
+        if tensor._tensor.strides is not None:
+            for piece in in_c_order(tensor):
+                hasher.update(piece)
+        else:
+            part = tensor._tensor.components[role]
+            lazy = tensor.components[role]
+            StoredElements.of(lazy, tensor._blobs, part, feed).decode(hasher.update)
     return hasher.text()

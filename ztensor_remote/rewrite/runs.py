@@ -59,12 +59,11 @@ def runs_of(blobs: Iterable[StoredBlob], alignment: int) -> dict[StoredBlob, Run
 
 def _joined(blobs: list[StoredBlob], alignment: int) -> Iterator[tuple[Run, list[StoredBlob]]]:
     blobs.sort(key=lambda blob: blob.part.offset)
-    gap = _alignment_in(blobs[0])
+    gap = _padding_in(blobs[0])
     run, members = None, list[StoredBlob]()
     for blob in blobs:
         start, stop = blob.part.offset, blob.part.offset + blob.part.length
-        # In a gap that is shorter than the alignment of the file no other blob can lie.
-        if run is None or start - run.stop >= gap or (start - run.start) % alignment:
+        if run is None or start - run.stop > gap or (start - run.start) % alignment:
             if run is not None:
                 yield run, members
             run, members = Run(blob.source, start, stop), []
@@ -74,12 +73,19 @@ def _joined(blobs: list[StoredBlob], alignment: int) -> Iterator[tuple[Run, list
         yield run, members
 
 
-def _alignment_in(blob: StoredBlob) -> int:
-    """Return the alignment of the blobs in the file or shard that holds this one."""
+def _padding_in(blob: StoredBlob) -> int:
+    """Return the most bytes of padding in the file or shard that holds this blob.
+
+    In a gap that is shorter than the alignment no other blob can lie. Other formats may have what
+    is theirs there.
+    """
+    manifest = blob.blobs.manifest
+    if not (manifest.is_aligned or manifest.is_exact):
+        return 0
     offsets = [
         part.offset
-        for tensor in blob.blobs.manifest.tensors.values()
+        for tensor in manifest.tensors.values()
         for part in tensor.components.values()
         if part.shard == blob.part.shard and part.length
     ]
-    return alignment_of(offsets, floor=1, ceiling=_COARSEST)
+    return alignment_of(offsets, floor=1, ceiling=_COARSEST) - 1

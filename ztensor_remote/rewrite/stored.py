@@ -13,7 +13,8 @@ from ..errors import LimitError, UnsupportedError
 from ..manifest import Component
 from ..manifest.dtypes import BY_NAME, BY_STORAGE, DType, storage_width
 from ..manifest.validate import check_expansion
-from ..reader import Blobs, LazyComponent
+from ..reader import Blobs, LazyComponent, LazyTensor
+from ..reader.blocks import blocks
 from ..reader.decoding import DECODABLE, decoder_of
 from ..writer.rules import Rules
 from .feed import Feed, StoredBlob
@@ -187,3 +188,14 @@ def _in_little(write: Write, part: Component) -> Write:
         del rest[:whole]
 
     return swap
+
+
+def in_c_order(tensor: LazyTensor) -> Iterator[memoryview]:
+    """Yield the elements of a dense tensor that lie in another order.
+
+    Raises
+    ------
+    FormatError, StoreError
+    """
+    for block in blocks(tensor):
+        yield np.ascontiguousarray(block).reshape(-1).view(np.uint8).data

@@ -51,6 +51,11 @@ class Item:
         return self.chosen.tensor.layout
 
     @property
+    def is_strided(self) -> bool:
+        """Whether its elements are stored in another order than C's."""
+        return self.chosen.tensor._tensor.strides is not None
+
+    @property
     def part(self) -> Component:
         """Its component."""
         return self.chosen.tensor._tensor.components[self.role]

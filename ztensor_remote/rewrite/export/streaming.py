@@ -13,7 +13,7 @@ from ...writer.blob import Output
 from ..copying import Chosen
 from ..feed import Feed, StoredBlob
 from ..runs import SHORTEST
-from ..stored import StoredElements
+from ..stored import StoredElements, in_c_order
 from .form import PLANNERS
 from .item import LEAVE_OUT, Item, Write, item_of, refuse
 
@@ -63,7 +63,7 @@ def export(
     output = Output(open_sink(place, create=not overwrite), 0)
     with aborting(output.sink):
         copied = set() if plan.reads_all else _copied(plan.items, output.sink)
-        fed = [item for item in plan.items if item.name not in copied]
+        fed = [item for item in plan.items if item.name not in copied and not item.is_strided]
         feed = Feed((StoredBlob(item.chosen.blobs, item.part) for item in fed), tell=tell)
         try:
             plan.write(output, _Tensors(feed, tell, copied))
@@ -86,6 +86,7 @@ def _copied(items: Sequence[Item], sink: Sink) -> set[str]:
         item.name
         for item in items
         if item.part.is_raw
+        and not item.is_strided
         and not item.part.big_endian
         and item.part.length >= SHORTEST
         and sink.copies_from(item.chosen.blobs.source_of(item.part))
@@ -109,8 +110,13 @@ class _Tensors:
             write(data)
 
         with located(url=blobs.source.url, tensor=tensor.name, component=item.role):
-            lazy = tensor.components[item.role]
-            StoredElements.of(lazy, blobs, item.part, self.feed).decode(counted)
+            if item.is_strided:
+                for piece in in_c_order(tensor):
+                    counted(piece)
+                self.tell(item.part.length)
+            else:
+                lazy = tensor.components[item.role]
+                StoredElements.of(lazy, blobs, item.part, self.feed).decode(counted)
             if count != item.nbytes:
                 raise too_short(count, item.nbytes)
 
