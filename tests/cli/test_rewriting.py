@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 import ztensor_remote as zt
 
 from .command import Command, run, run_in_terminal, without_styles
+
+PICKLES = Path(__file__).parents[1] / "data" / "pickles"
 
 
 def names(path: str) -> set[str]:
@@ -87,6 +90,27 @@ def test_what_is_written_is_told(ztensor: Command, folder: Path) -> None:
     assert zt.open("new.zt").version == "2"
     assert ztensor("convert", "new.zt", "-o", "plain.zt", "--checksum", "none").status == 0
     assert zt.open("plain.zt").verify().checked == 0
+
+
+def test_checkpoints(ztensor: Command, folder: Path) -> None:
+    checkpoint = folder / "model.pt"
+    shutil.copy(PICKLES / "torch-2.13.0.pt", checkpoint)
+    shutil.copy(PICKLES / "python-2-1.pkl", folder / "arrays")
+    assert ztensor(*["convert", "model.pt", "-o", "a.zt", "--delete-original"]).status == 0
+    assert not checkpoint.exists()
+    with zt.open("a.zt") as reader:
+        assert reader["turned"].shape == (6, 4) and reader.attributes["epoch"] == 3
+        assert reader["model.w"].components["data"].offset == (
+            reader["model.tied"].components["data"].offset
+        )
+    assert ztensor(*["convert", "arrays", "-o", "b.zt", "-f", "pickle", "-c"]).status == 0
+    assert names("b.zt") == {"w", "b"} and encodings("b.zt") == {"zstd"}
+    (folder / "evil.pt").write_bytes(b"\x80\x02cposix\nsystem\n(U\x0etouch executedtR.")
+    for line in ("convert evil.pt -o c.zt", "info evil.pt", "ls evil.pt"):
+        outcome = ztensor(*line.split())
+        assert (outcome.status, outcome.stdout) == (1, "")
+        assert "'posix.system' is no tensor and no plain value" in outcome.stderr
+    assert not (folder / "c.zt").exists() and not (folder / "executed").exists()
 
 
 def test_other_formats(ztensor: Command, folder: Path) -> None:

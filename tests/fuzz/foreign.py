@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import pickletools
 import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +26,7 @@ FOREIGN = 1 << 40
 """Cases whose number is at least this are of other formats."""
 
 _EVIL = (0, 1, 0x7F, 0xFF, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 40, (1 << 62) - 1)
+_PICKLES = Path(__file__).parents[1] / "data" / "pickles"
 _HEADER = 700
 """Bytes at either end of a file in which most of what matters lies."""
 
@@ -31,7 +34,7 @@ _HEADER = 700
 @cache
 def foreign_originals() -> tuple[Original, ...]:
     """Return all of them, in an order that does not change."""
-    return (*_safetensors(), *_gguf(), *_npy(), *_npz())
+    return (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles())
 
 
 def _safetensors() -> Iterator[Original]:
@@ -90,6 +93,14 @@ def _npz() -> Iterator[Original]:
             yield Original(f"npz/{save.__name__}-{name}", file.getvalue())
 
 
+def _pickles() -> Iterator[Original]:
+    """Files of several versions of PyTorch and Python, as they are in tests/data."""
+    for path in sorted(_PICKLES.iterdir()):
+        # Nothing but the name tells protocols 0 and 1, and files are given others here.
+        if path.suffix in (".pkl", ".pt") and path.stem not in ("python-2-0", "python-2-1"):
+            yield Original(f"pickles/{path.name}", path.read_bytes())
+
+
 # --- what is done to them -------------------------------------------------------------------------
 
 
@@ -104,6 +115,8 @@ def mutated(rng: Random, original: Original) -> tuple[bytes, str]:
         mutations += [_bent_text] * 2
     if original.data.startswith(b"PK"):
         mutations += [_bent_record] * 5
+    if original.name.startswith("pickles"):
+        mutations += [_bent_pickle] * 8
     mutate = rng.choice(mutations)
     data, how = mutate(rng, original.data)
     return data, f"{mutate.__name__.strip('_')}: {how}"
@@ -190,6 +203,44 @@ def _bent_record(rng: Random, data: bytes) -> tuple[bytes, str]:
         changed[at : at + width] = value.to_bytes(width, "little")
         how.append(f"{value} in {width} bytes at {at}")
     return bytes(changed), ", ".join(how)
+
+
+def _bent_pickle(rng: Random, data: bytes) -> tuple[bytes, str]:
+    """Change opcodes of a pickle and what follows them; but in zip files, their number too."""
+    places = _opcodes(data)
+    changed = bytearray(data)
+    how = []
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at, stop = rng.choice(places)
+        kind = rng.randrange(4 if data.startswith(b"PK") else 7)
+        if kind == 0:
+            changed[at] = rng.choice(_CODES)
+        elif kind < 4:
+            value = rng.choice((0, 1, 2, 3, 4, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+            changed[min(stop - 1, at + rng.randrange(1, 6))] = value
+        else:
+            other = slice(*rng.choice(places))
+            new = (b"", data[at:stop] * 2, data[other])[kind - 4]
+            return bytes(changed[:at] + new + changed[stop:]), f"opcode at {at} {how}"
+        how.append(at)
+    return bytes(changed), f"opcodes at {how}"
+
+
+_CODES = b"".join(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
+
+
+@cache
+def _opcodes(data: bytes) -> list[tuple[int, int]]:
+    """Return where each opcode of the pickles in a file begins and ends."""
+    found = re.search(rb"data\.pkl", data) if data.startswith(b"PK") else None
+    file = io.BytesIO(data)
+    file.seek(data.index(b"\x80\x02", found.end()) if found else 0)
+    places = []
+    is_legacy = not found and len(data) > 1000
+    for _ in range(5 if is_legacy else 1):
+        starts = [place for _, _, place in pickletools.genops(file) if place is not None]
+        places += list(pairwise([*starts, file.tell()]))
+    return places
 
 
 def _bent_json(rng: Random, data: bytes) -> tuple[bytes, str]:

@@ -138,6 +138,27 @@ class TestWhatTorchWrites:
             with pytest.raises(zt.UnsupportedError, match="complex32"):
                 file["a"].numpy()
 
+    def test_damage_is_told_by_the_checksum(self) -> None:
+        data = bytearray(saved(VIEWS))
+        with zt.open(bytes(data)) as file:
+            assert file.verify().checked and file["tied"].components["data"].digest
+            data[file["tied"].components["data"].offset] ^= 1
+        with zt.open(bytes(data)) as file:
+            for name in ("tied", "turned"):
+                with pytest.raises(zt.DigestError, match=f"crc32:0x.*'{name}'"):
+                    file[name].numpy()
+            file["wide"].numpy()
+
+    def test_checksums_can_be_switched_off(self) -> None:
+        torch.serialization.set_crc32_options(False)
+        try:
+            data = saved(VIEWS)
+        finally:
+            torch.serialization.set_crc32_options(True)
+        with zt.open(data) as file:
+            check(file["tied"], BASE)
+            assert file["tied"].components["data"].digest is None
+
     def test_a_tensor_alone(self) -> None:
         with zt.open(saved(BASE)) as file:
             check(file["data"], BASE)
@@ -166,6 +187,48 @@ class TestWhatTorchWrites:
                     check(file["a"], BASE)
         with pytest.raises(zt.FormatError, match="no file of PyTorch"):
             zt.open(b"nothing of that kind", format="torch")
+
+
+DATA = Path(__file__).parents[1] / "data" / "pickles"
+
+
+class TestWhatOtherVersionsWrote:
+    @pytest.mark.parametrize("path", sorted(DATA.glob("*.pt")), ids=lambda path: path.stem)
+    def test_what_torch_wrote(self, path: Path) -> None:
+        with zt.open(path) as file:
+            assert {"epoch": 3, "lr": 0.5, "name": "grüß", "list": [1, [2, None]]}.items() <= (
+                file.attributes.items()
+            )
+            for name, tensor in {
+                "model.w": BASE,
+                "model.b": BASE[1],
+                "model.tied": BASE,
+                "turned": BASE.t(),
+                "part": BASE[1:3, ::2],
+                "half": torch.arange(5).half(),
+                "long": torch.arange(-2, 3),
+                "mask": torch.tensor([1, 0, 1], dtype=torch.uint8),
+                "scalar": torch.tensor(7),
+                "nothing": torch.zeros(0, 3),
+                "wide": torch.ones(3, 2),
+                "parameter": torch.full((2, 2), 3.0),
+                "bf16": torch.arange(5).bfloat16(),
+            }.items():
+                if name != "bf16" or name in file:
+                    check(file[name], tensor)
+
+    @pytest.mark.parametrize("path", sorted(DATA.glob("*.pkl")), ids=lambda path: path.stem)
+    def test_what_python_wrote(self, path: Path) -> None:
+        with zt.open(path) as file:
+            assert {"n": 3, "s": "text", "scalar": 0.25}.items() <= file.attributes.items()
+            names = ["w", "b"] if "python-2" in path.stem else ["w", "deep.0"]
+            for name, dtype in zip(names, ("f4", "i2"), strict=True):
+                if path.stem == "python-2-0":  # all bytes are escaped
+                    with pytest.raises(zt.UnsupportedError, match=r"pickle\.escaped"):
+                        file[name].numpy()
+                else:
+                    array = np.arange(6, dtype=dtype).reshape(2, 3)
+                    np.testing.assert_array_equal(file[name].numpy(), array)
 
 
 # --- what torch does not write any more -----------------------------------------------------------

@@ -6,10 +6,11 @@ https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import FormatError, UnsupportedError
-from ..manifest import Manifest
+from ..manifest import Component, Manifest
 from ..manifest.fields import shown
 from . import archive
 from .archive import Member, Placed, locate, members_of, read_member
@@ -121,6 +122,28 @@ def _stream(peek: Peek, placed: Placed) -> Stream:
     return Stream(read, 0, member.size)
 
 
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A storage in a zip file, which has a checksum of all of it unless that was switched off."""
+
+    placed: Placed
+
+    def part(
+        self,
+        dtype: str,
+        start: int,
+        length: int,
+        logical: str | None = None,
+        big_endian: bool = False,
+    ) -> Component:
+        """Return some of its bytes as a component."""
+        part = self.placed.part(dtype, start, length, logical, big_endian)
+        member = self.placed.member
+        if not member.crc or length != member.size:
+            return part
+        return replace(part, digest=self.placed.digest_behind(b""))
+
+
 class _Storages:
     """Where the storages of a zip file lie, found as they are asked for."""
 
@@ -148,7 +171,7 @@ class _Storages:
                 f"the storage {shown(storage.key)} has {placed.member.size} bytes, not "
                 f"{storage.whole}"
             )
-        return placed
+        return _Whole(placed)
 
 
 def _aligned(member: Member) -> Placed | None:

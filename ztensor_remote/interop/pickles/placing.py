@@ -25,7 +25,6 @@ class Region(Protocol):
         dtype: str,
         start: int,
         length: int,
-        *,
         logical: str | None = None,
         big_endian: bool = False,
     ) -> Component:
@@ -44,7 +43,6 @@ class Run:
         dtype: str,
         start: int,
         length: int,
-        *,
         logical: str | None = None,
         big_endian: bool = False,
     ) -> Component:
