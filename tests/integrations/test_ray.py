@@ -148,6 +148,9 @@ class TestLoad:
         assert scipy.sparse.issparse(loaded["sparse"])
         assert loaded["sparse"].sum() == 2
 
+    def test_nothing(self, local: zt.Reader) -> None:
+        assert zt.ray.load(local, []).load() == {}
+
     def test_errors_are_ours(self, local: zt.Reader) -> None:
         with pytest.raises(zt.TensorNotFoundError):
             zt.ray.load(local, ["nothing"])

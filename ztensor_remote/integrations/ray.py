@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -109,7 +110,7 @@ def load(
         handle = reader._handle
         sizes = {name: reader[name].nbytes for name in (reader if names is None else names)}
     plan = _placed(groups_of(sizes, _GROUP), placement)
-    fetched = {node: _start(handle, groups, node) for node, groups in plan.items()}
+    fetched = {node: _start(handle, groups, node) for node, groups in plan.items() if groups}
     results([done for _, done in fetched.values()])
     return SharedTensors({node: refs for node, (refs, _) in fetched.items()})
 
@@ -147,11 +148,10 @@ def _fetch(handle: Handle, groups: Sequence[list[str]]) -> Iterator[Any]:
     """Yield tensor after tensor: each goes to the object store before the next is asked for."""
     reader = handle.reader()
     with ThreadPoolExecutor(1) as fetching:
-        coming = fetching.submit(reader.load, groups[0]) if groups else None
-        for number, group in enumerate(groups, 1):
-            assert coming is not None
+        coming = fetching.submit(reader.load, groups[0])
+        for group, following in zip_longest(groups, groups[1:], fillvalue=()):
             loaded = coming.result()
-            coming = fetching.submit(reader.load, groups[number]) if groups[number:] else None
+            coming = fetching.submit(reader.load, following)
             for name in group:
                 yield _packed(loaded.pop(name))
     yield None
