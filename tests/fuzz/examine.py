@@ -56,17 +56,17 @@ def examine(case: Case, place: Callable[[Original], Any], *, limits: zt.Limits) 
     truth = _truth(case.original)
     located = place(case.mutant)
     try:
-        reader = zt.open(located, limits=limits)
+        reader = zt.open(located, limits=limits, format=case.mutant.format)
     except zt.ZTensorError as error:
         _check_message(error)
-        _check_command(located, opens=False)
+        _check_command(located, case.mutant, opens=False)
         return f"refused: {getattr(error, 'rule', None) or type(error).__name__}"
     with reader:
         _check_listing(reader)
         found = {name: _read(reader[name]) for name in reader}
         _check_all_at_once(reader, found)
         _check_data(case, truth, reader.manifest, found)
-    _check_command(located, opens=True)
+    _check_command(located, case.mutant, opens=True)
     failed = sum(isinstance(outcome, Failure) for outcome in found.values())
     return f"opened: {'all' if not failed else 'some' if failed < len(found) else 'none'} read"
 
@@ -237,7 +237,8 @@ def _sense(tensor: Any) -> Any:
 @cache
 def _truth(original: Original) -> Truth:
     located = in_memory(original) if original.shards else original.data
-    with zt.open(located, limits=zt.Limits(connections=4)) as reader:
+    limits = zt.Limits(connections=4)
+    with zt.open(located, limits=limits, format=original.format) as reader:
         return reader.manifest, {name: _read(reader[name]) for name in reader}
 
 
@@ -253,8 +254,8 @@ def in_memory(file: Original) -> str:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def _check_command(located: Any, *, opens: bool) -> None:
-    if not isinstance(located, Path):
+def _check_command(located: Any, file: Original, *, opens: bool) -> None:
+    if not isinstance(located, Path) or file.format != "auto":
         return
     for options in ([], ["--json"]):
         status, out, err = _run(["info", str(located), *options])

@@ -17,6 +17,8 @@ from typing import Any
 
 import gguf
 import numpy as np
+import onnx.helper
+import onnx.numpy_helper
 import safetensors.numpy
 
 from .manifests import NUMBERS
@@ -34,7 +36,7 @@ _HEADER = 700
 @cache
 def foreign_originals() -> tuple[Original, ...]:
     """Return all of them, in an order that does not change."""
-    return (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles())
+    return (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles(), *_onnx())
 
 
 def _safetensors() -> Iterator[Original]:
@@ -99,6 +101,21 @@ def _pickles() -> Iterator[Original]:
         # Nothing but the name tells protocols 0 and 1, and files are given others here.
         if path.suffix in (".pkl", ".pt") and path.stem not in ("python-2-0", "python-2-1"):
             yield Original(f"pickles/{path.name}", path.read_bytes())
+
+
+def _onnx() -> Iterator[Original]:
+    tensors = [
+        onnx.numpy_helper.from_array(array.astype(array.dtype.newbyteorder("=")), name)
+        for name, array in _ARRAYS.items()
+    ]
+    typed = [
+        onnx.helper.make_tensor(f"typed {kind}", kind, [2, 4], np.arange(8) % 2)
+        for kind in (1, 6, 7, 9, 10, 11, 13, 14, 16, 17, 22, 23)
+    ]
+    for name, each in (("raw", tensors), ("typed", typed)):
+        graph = onnx.helper.make_graph([], "g", [], [], each)
+        model = onnx.helper.make_model(graph, producer_name="fuzz")
+        yield Original(f"onnx/{name}", model.SerializeToString(), format="onnx")
 
 
 # --- what is done to them -------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -27,11 +28,14 @@ class Original:
     ----------
     shards : mapping of str to bytes
         By what follows the file's own name in theirs, ``"-part1.zt"``.
+    format : str
+        What it is opened as, where its bytes don't tell.
     """
 
     name: str
     data: bytes
     shards: Mapping[str, bytes] = field(default_factory=dict)
+    format: Any = "auto"
 
 
 @cache

@@ -6,6 +6,7 @@ from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_di
 from .encoder import FrameEncoder
 from .latin_1 import Latin1Decoder
 from .seekable import SeekTable, likely_table_length, read_table, table_length
+from .varints import VarintDecoder
 from .zstd import FRAME_SIZE, StreamDecoder, decode_into, too_long, too_short
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PartialDigest",
     "SeekTable",
     "StreamDecoder",
+    "VarintDecoder",
     "check_digest",
     "combine",
     "compare_digests",

@@ -4,8 +4,8 @@ from .detect import FORMATS, Format, find_parser, first_end
 from .folder import choose
 from .ggml import dequantize, is_blocks
 from .index import MOST_FILES, check_indexed, is_index, parse_index
-from .npy import why_unread
 from .peek import Peek
+from .unread import why_unread
 
 __all__ = [
     "FORMATS",

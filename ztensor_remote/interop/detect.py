@@ -15,7 +15,7 @@ from . import archive, gguf, npy, npz, pickle, safetensors, torch
 from .peek import Peek
 
 Format: TypeAlias = Literal[
-    "auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle"
+    "auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx"
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -36,8 +36,9 @@ _SUFFIXES: dict[str, Format] = {
     ".ckpt": "torch",
     ".pkl": "pickle",
     ".pickle": "pickle",
+    ".onnx": "onnx",
 }
-_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy", "pickle"))
+_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy", "pickle", "onnx"))
 _NATIVE = frozenset((MAGIC_0_1, MAGIC_1, MAGIC_2))
 
 

@@ -30,14 +30,9 @@ Make: TypeAlias = Callable[[str, int, int, "str | None", bool], Component]
 """Makes a component of a dtype, from a byte on, so many bytes long, logical type and order."""
 
 _KEYS = {"descr", "fortran_order", "shape"}
-_WHY = {
-    "O": "Python objects, which would have to be unpickled, and never are",
-    "V": "structured or opaque records",
-    "U": "text",
-    "S": "byte strings",
-    "M": "dates",
-    "m": "durations",
-}
+_SIZED = "OVUSMm"
+"""Kinds of elements of any size, which say no more of themselves in a layout's name."""
+
 _DESCR = re.compile(r"[<>=|][A-Za-z][0-9]{0,9}(\[[A-Za-z0-9]{1,9}\])?")
 _LONG = re.compile(r"(?<=[0-9])L\b")
 """What Python 2 has behind a size."""
@@ -102,7 +97,7 @@ class Header:
         if not isinstance(self.descr, str) or not _DESCR.fullmatch(self.descr):
             reject(f"the dtype {shown(str(self.descr))} is unknown")
         order, kind = self.descr[0], self.descr[1:]
-        return order, kind if kind in _STORAGE or kind[0] not in _WHY else kind[0]
+        return order, kind if kind in _STORAGE or kind[0] not in _SIZED else kind[0]
 
 
 def parse(peek: Peek) -> Manifest:
@@ -121,14 +116,6 @@ def parse(peek: Peek) -> Manifest:
         return Component(dtype, start, length, logical, big_endian=big_endian)
 
     return Manifest("npy", {NAME: header.tensor(NAME, peek.size, make)})
-
-
-def why_unread(layout: str) -> str | None:
-    """Return what arrays of a layout hold that no tensor does; None for other layouts."""
-    if not layout.startswith(_OTHER):
-        return None
-    kind = layout.removeprefix(_OTHER)
-    return _WHY.get(kind, f"elements of the type {kind}")
 
 
 def header_length(start: bytes) -> int:

@@ -11,7 +11,7 @@ from .dtypes import DType, dtype_of
 from .fields import element_count
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
-Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "mixed"]
+Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx", "mixed"]
 """Formats of others that are read; "mixed" is several files that are not of one format."""
 
 RAW = "raw"
@@ -21,7 +21,9 @@ DEFLATE = "deflate"
 """Only in files of other formats: a stream of RFC 1951 without a header."""
 LATIN_1 = "latin-1"
 """Only in pickles: a text in UTF-8 of the characters that have the numbers of the bytes."""
-STREAMS = frozenset((DEFLATE, LATIN_1))
+VARINTS = "varints"
+"""Only in ONNX: integers of protobuf, as many as there are storage elements."""
+STREAMS = frozenset((DEFLATE, LATIN_1, VARINTS))
 """Encodings that are decoded from the first byte on, whatever is wanted of them."""
 
 _LAYOUTS = {
@@ -144,7 +146,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Identity of another file that holds blobs of this model (version 2).
+    """Identity of another file that holds blobs of this model (version 2, ONNX).
 
     Attributes
     ----------
@@ -155,11 +157,14 @@ class Shard:
     file : str or None
         Its name in the folder of the manifest's own file, where that is not the one that follows
         from the shard's name.
+    is_bare : bool
+        It is no file of tensors, but bytes of which at least `size` are needed; it has no digest.
     """
 
     size: int
     digest: str
     file: str | None = None
+    is_bare: bool = False
 
 
 @dataclass(frozen=True)

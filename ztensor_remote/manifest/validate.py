@@ -10,7 +10,7 @@ from ..container import Footer, Generation
 from ..errors import FormatError, UnsupportedError
 from .dtypes import storage_width
 from .fields import element_count, reject, shown
-from .model import DEFLATE, LATIN_1, ZSTD, ZSTD_SEEKABLE, Component, Manifest, Tensor
+from .model import DEFLATE, LATIN_1, VARINTS, ZSTD, ZSTD_SEEKABLE, Component, Manifest, Tensor
 
 _ZSTD_BLOCK = 128 * 1024
 """Most that one zstd block decodes to (RFC 8878 §3.1.1.2.4); the smallest takes 4 bytes."""
@@ -237,6 +237,8 @@ def check_expansion(part: Component, decoded: int, what: str) -> None:
         most = _DEFLATED * part.length - part.skipped
     elif part.encoding == LATIN_1:
         most = part.length
+    elif part.encoding == VARINTS:
+        most = storage_width(part.dtype) * part.length
     elif part.encoding in (ZSTD, ZSTD_SEEKABLE):
         most = _ZSTD_BLOCK * (part.length // 4 + 1)
     else:

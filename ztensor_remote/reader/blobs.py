@@ -17,7 +17,7 @@ from ..manifest.validate import check_alignment
 from ..stores import Limits, Source, Stats, run_all
 from ..types import Verify
 from .loading import Loading, Progress
-from .opening import Opened, open_shard
+from .opening import Opened, open_data, open_shard
 from .read_plan import ReadPlan, read_plan
 from .seeking import SeekTables
 from .want import Want
@@ -60,8 +60,10 @@ class Blobs:
             return self._shards[part.shard]
 
     def _open_shard(self, name: str) -> Source:
-        size = self.manifest.shards[name].size
-        return open_shard(self.opened.location_of(name), size=size, limits=self.limits)
+        shard, place = self.manifest.shards[name], self.opened.location_of(name)
+        if shard.is_bare:
+            return open_data(place, least=shard.size, limits=self.limits)
+        return open_shard(place, size=shard.size, limits=self.limits)
 
     def open_shards(self, parts: Iterable[Component]) -> None:
         """Open the shards that hold these parts side by side, where there are several.

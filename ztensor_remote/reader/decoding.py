@@ -8,9 +8,18 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..codecs import Inflater, Latin1Decoder, PartialDigest, SeekTable, StreamDecoder, decode_into
+from ..codecs import (
+    Inflater,
+    Latin1Decoder,
+    PartialDigest,
+    SeekTable,
+    StreamDecoder,
+    VarintDecoder,
+    decode_into,
+)
 from ..errors import LimitError, UnsupportedError
-from ..manifest import DEFLATE, LATIN_1, STREAMS, ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest import DEFLATE, LATIN_1, STREAMS, VARINTS, ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest.dtypes import storage_width
 from ..manifest.validate import check_expansion
 from ..stores import Control, Limits, Offsets
 from .output import Output
@@ -54,12 +63,14 @@ def check_decodable(part: Component, length: int | None, limits: Limits) -> None
 
 def decoder_of(
     part: Component, write: Callable[[bytes], object]
-) -> StreamDecoder | Inflater | Latin1Decoder:
+) -> StreamDecoder | Inflater | Latin1Decoder | VarintDecoder:
     """Return what decodes the stored bytes of a component in their order."""
     if part.encoding == LATIN_1:
         return Latin1Decoder(write)
     if part.encoding == DEFLATE:
         return Inflater(write, start=part.skipped, length=part.decoded_length)
+    if part.encoding == VARINTS:
+        return VarintDecoder(write, storage_width(part.dtype))
     return StreamDecoder(write)
 
 

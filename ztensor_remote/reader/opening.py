@@ -51,7 +51,7 @@ class Opened:
     files: Mapping[str, Opened] = field(default_factory=dict)
 
     def location_of(self, shard: str) -> Location:
-        """Return where a version-2 shard lies."""
+        """Return where a shard lies."""
         if not isinstance(self.place, Location):
             file, _, name = shard.rpartition("/")
             return self.files[file].location_of(name)
@@ -185,6 +185,24 @@ def open_shard(location: Location, *, size: int, limits: Limits) -> Source:
             )
         if not _is_version_2(Peek(source, tail, "tail"), bytes(tail)):
             raise FormatError("this shard is no version-2 file", rule="ShardIdentity")
+    return source
+
+
+def open_data(location: Location, *, least: int, limits: Limits) -> Source:
+    """Open a file of bare bytes, of which another file's manifest needs the first so many.
+
+    Raises
+    ------
+    FormatError
+        It has fewer.
+    """
+    source, _ = open_source(location, window=1, limits=limits)
+    with _closing_on_error(source):
+        if source.identity.size < least:
+            raise FormatError(
+                f"this file has {source.identity.size} bytes, there must be {least}",
+                rule="ShardIdentity",
+            )
     return source
 
 

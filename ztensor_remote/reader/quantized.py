@@ -20,7 +20,7 @@ def no_array(tensor: Tensor) -> UnsupportedError:
     """Return the error for who wants the one array of a tensor that has none."""
     why = why_unread(tensor.format)
     if why is not None:
-        return UnsupportedError(f"the array holds {why}; only plain numbers can be read")
+        return UnsupportedError(why)
     way = "call .dequantize(), or read" if is_blocks(tensor.format) else "read"
     parts = ", ".join(f".components[{role!r}]" for role in tensor.components)
     return UnsupportedError(
