@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ztensor_remote as zt
 from tests.reader.models import MEMORY, written
-from tests.servers.http import HttpServer
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -263,41 +258,6 @@ class TestErrors:
             pytest.raises(zt.InvalidInputError, match="verify come too late"),
         ):
             load_state_dict(nn.Linear(1, 1), reader, verify=False)
-
-
-def peak() -> int:
-    """The most memory that this process ever had, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) << 10
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peak to be reset")
-def test_peak_memory(http_server: HttpServer, tmp_path: Path) -> None:
-    size, names = 128 << 20, ["a", "b", "c", "d"]
-    block = torch.ones(size // 2, dtype=torch.bfloat16)
-    with zt.Writer(tmp_path / "big.zt") as writer:
-        for name in names:
-            writer.add_tensor(name, block)
-    model = nn.ParameterDict({name: torch.zeros_like(block) for name in names})
-    del block
-    url = http_server.endpoint.uri("big.zt")
-    assert growth(lambda: load_state_dict(model, url)) < 128 << 20
-    assert all(bool((value[:: 1 << 16] == 1).all()) for value in model.values())
-
-    model.to("meta")
-    # New tensors, and no copy of what was fetched.
-    assert growth(lambda: load_state_dict(model, url, assign=True)) < 4 * size + (128 << 20)
-    assert all(bool((value[:: 1 << 16] == 1).all()) for value in model.values())
-
-
-def growth(work: Callable[[], object]) -> int:
-    """Return by how many bytes memory was larger at its peak than before."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    before = peak()
-    work()
-    return peak() - before
 
 
 class TestShard:

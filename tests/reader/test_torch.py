@@ -10,6 +10,8 @@ import pytest
 
 import ztensor_remote as zt
 from tests.reader.models import DTYPES, in_memory, mapping_of, model_bytes, numbers, same
+from ztensor_remote.reader import loading
+from ztensor_remote.reader.memory import allocate
 
 torch = pytest.importorskip("torch")
 
@@ -102,6 +104,23 @@ def test_what_was_fetched_is_writable_and_ones_own(stored: bytes) -> None:
         with zt.open(place) as model:
             model["int32"].torch().zero_()
             assert same(model["int32"].numpy(), ARRAYS["int32"])
+
+
+@pytest.mark.parametrize("dtype", IN_TORCH)
+def test_what_was_fetched_is_not_copied(
+    dtype: str, stored: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[int] = []
+
+    def noted(nbytes: int) -> memoryview:
+        memory = allocate(nbytes)
+        fetched.append(np.frombuffer(memory, np.uint8).ctypes.data)
+        return memory
+
+    monkeypatch.setattr(loading, "allocate", noted)
+    with zt.open(in_memory(stored)) as model:
+        tensors = [model[dtype].torch(), *model.load([dtype], to="torch").values()]
+    assert fetched == [tensor.data_ptr() for tensor in tensors]
 
 
 def test_scalars_and_empty_tensors(tmp_path: Path) -> None:
