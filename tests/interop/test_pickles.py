@@ -185,8 +185,6 @@ BY_HAND = {
     "'subprocess.Popen'": named("subprocess", "Popen") + TOUCH + b"\x85R.",
     "'collections.OrderedDict.fromkeys'": named("collections", "OrderedDict.fromkeys") + b")R.",
     "'builtins.object'": named("builtins", "object") + b")\x81}(\x8c\x01xK\x01ub.",
-    "'torch.storage._load_from_bytes'": named("torch.storage", "_load_from_bytes")
-    + b"C\x01x\x85R.",
     "'torch.jit.load'": b"\x80\x02ctorch.jit\nload\n.",
     "'numpy.load'": b"\x80\x02cnumpy\nload\n.",
     "numpy.dtype.*O.*": named("numpy", "dtype") + b"\x8c\x01O\x85R.",

@@ -179,6 +179,21 @@ class TestWhatTorchWrites:
                     check(file[name], tensor)
                 assert file["array"].numpy().tolist() == list(range(100))
 
+    @pytest.mark.parametrize("protocol", [3, 4, 5])
+    def test_what_pickle_dump_writes(self, protocol: int) -> None:
+        """Each storage is a file of before zip files, in the midst of the pickle."""
+        with zt.open(pickle.dumps({"views": VIEWS, **OF_DTYPES}, protocol)) as file:
+            assert file.version == "pickle"
+            for name, tensor in VIEWS.items():
+                check(file[f"views.{name}"], tensor)
+            for name, tensor in OF_DTYPES.items():
+                check(file[name], tensor)
+        with pytest.raises(zt.UnsupportedError, match="protocol 3 or later"):
+            zt.open(pickle.dumps(VIEWS, 2))
+        evil = Made(dumped(os.system), made=torch.storage._load_from_bytes)
+        with pytest.raises(zt.UnsupportedError, match=r"'posix\.system' is no tensor"):
+            zt.open(pickle.dumps(evil, protocol))
+
     def test_it_is_known_by_its_bytes(self, tmp_path: Path) -> None:
         for is_zip in (True, False):
             (tmp_path / "m").write_bytes(saved({"a": BASE}, is_zip))

@@ -15,7 +15,18 @@ from ..manifest.fields import shown
 from . import archive
 from .archive import Member, Placed, locate, members_of, read_member
 from .peek import Peek
-from .pickles import NAMES, Machine, Placing, Region, Run, Storage, Stream, contents_of, storage_of
+from .pickles import (
+    NAMES,
+    Machine,
+    Placing,
+    Region,
+    Run,
+    Steps,
+    Storage,
+    Stream,
+    contents_of,
+    storage_of,
+)
 from .pickles.stream import MOST, reject
 from .pickles.values import Dict, as_text
 
@@ -194,7 +205,42 @@ def _aligned(member: Member) -> Placed | None:
 
 
 def _parse_legacy(peek: Peek) -> Manifest:
-    """Read four pickles, the keys of the storages, and these one after another."""
+    legacy = read_legacy(Stream(peek.read, 0, peek.size))
+    found = contents_of(legacy.value)
+    placing = Placing(Run(0, peek.size), legacy.region_of, legacy.is_big_endian)
+    return Manifest("torch", placing.tensors(found.tensors), found.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a file before zip files holds, or what is stored like one.
+
+    Attributes
+    ----------
+    value : object
+    regions : mapping of str to Region
+        Where the storages are, by their keys.
+    is_big_endian : bool
+    """
+
+    value: Any
+    regions: Mapping[str, Region]
+    is_big_endian: bool
+
+    def region_of(self, storage: Storage) -> Region:
+        """Return where a storage lies."""
+        if storage.key not in self.regions:
+            reject(f"the storage {shown(storage.key)} is missing")
+        return self.regions[storage.key]
+
+
+def read_legacy(stream: Stream, steps: Steps | None = None) -> Legacy:
+    """Read four pickles, the keys of the storages, and these one after another.
+
+    Raises
+    ------
+    UnsupportedError, FormatError, LimitError, StoreError
+    """
     sizes: dict[str, int] = {}
 
     def keep(identity: Any) -> Storage:
@@ -203,25 +249,15 @@ def _parse_legacy(peek: Peek) -> Manifest:
             reject(f"the storage {shown(storage.key)} has two sizes")
         return storage
 
-    stream = Stream(peek.read, 0, peek.size)
-    machine = Machine(stream, NAMES, keep)
+    machine = Machine(stream, NAMES, keep, steps)
     magic, version, system = machine.load(), machine.load(), machine.load()
     if magic != int.from_bytes(_MAGIC, "little"):
         reject("it does not begin with the magic number")
     if version != _VERSION:
         raise UnsupportedError(f"protocol {version!r:.20} of PyTorch's files is unknown")
-    found = contents_of(machine.load())
-    regions = _regions(machine.load(), sizes, stream.at, peek.size)
-    placing = Placing(
-        Run(0, peek.size), lambda storage: _region(regions, storage), _is_big_endian(system)
-    )
-    return Manifest("torch", placing.tensors(found.tensors), found.attributes)
-
-
-def _region(regions: Mapping[str, Region], storage: Storage) -> Region:
-    if storage.key not in regions:
-        reject(f"the storage {shown(storage.key)} is missing")
-    return regions[storage.key]
+    value = machine.load()
+    regions = _regions(machine.load(), sizes, stream.at, stream.stop)
+    return Legacy(value, regions, _is_big_endian(system))
 
 
 def _regions(keys: Any, sizes: Mapping[str, int], at: int, size: int) -> dict[str, Region]:
@@ -243,8 +279,3 @@ def _regions(keys: Any, sizes: Mapping[str, int], at: int, size: int) -> dict[st
 def _is_big_endian(system: Any) -> bool:
     pairs = system.pairs if isinstance(system, Dict) else ()
     return any(as_text(key) == "little_endian" and value is False for key, value in pairs)
-
-
-def no_storage(storage: Storage) -> Region:
-    """Refuse a storage where there can't be any."""
-    reject(f"the storage {shown(storage.key)} is not in it")

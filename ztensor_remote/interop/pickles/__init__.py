@@ -2,12 +2,12 @@
 
 from .arrays import ARRAY_NAMES, Array
 from .contents import Contents, contents_of
-from .machine import Machine
+from .machine import Machine, Steps
 from .placing import Placing, Region, Run
 from .python_names import PYTHON_NAMES
 from .stream import Stream
 from .tensors import TENSOR_NAMES, Sparse, Storage, Strided, storage_of
-from .values import Bytes
+from .values import Bytes, Named
 
 NAMES = PYTHON_NAMES | ARRAY_NAMES | TENSOR_NAMES
 """All that a pickle may name."""
@@ -18,10 +18,12 @@ __all__ = [
     "Bytes",
     "Contents",
     "Machine",
+    "Named",
     "Placing",
     "Region",
     "Run",
     "Sparse",
+    "Steps",
     "Storage",
     "Stream",
     "Strided",

@@ -23,6 +23,26 @@ MOST_STEPS = 5_000_000
 _MOST_DIGITS = 4096
 
 
+class Steps:
+    """How many steps are left; pickles within a pickle share them."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MOST_STEPS
+
+    def charge(self, count: int) -> None:
+        """Take so many.
+
+        Raises
+        ------
+        LimitError
+        """
+        self.left -= count
+        if self.left < 0:
+            raise LimitError(f"the pickle takes more than {MOST_STEPS} steps")
+
+
 class Machine(Stack):
     """Makes values of pickles that follow each other in a stream.
 
@@ -33,6 +53,8 @@ class Machine(Stack):
         What may be named, by module and name.
     persistent : callable, optional
         Makes a value of what stands for something outside of the pickle.
+    steps : Steps, optional
+        How many it may take.
     """
 
     def __init__(
@@ -40,12 +62,13 @@ class Machine(Stack):
         stream: Stream,
         names: Mapping[str, Named],
         persistent: Callable[[Any], Any] | None = None,
+        steps: Steps | None = None,
     ) -> None:
         super().__init__()
         self._stream = stream
         self._names = names
         self._persistent = persistent
-        self._left = MOST_STEPS
+        self._steps = steps or Steps()
 
     def load(self) -> Any:
         """Return the value of the next pickle.
@@ -57,21 +80,14 @@ class Machine(Stack):
         FormatError, LimitError, StoreError
         """
         self.clear()
-        stream, operations = self._stream, _OPERATIONS
+        stream, steps, operations = self._stream, self._steps, _OPERATIONS
         while (code := stream.byte()) != _STOP:
             operation = operations.get(code)
             if operation is None:
                 reject(f"the opcode {code:#x} at {stream.at - 1} is unknown")
-            self._left -= 1
-            if self._left < 0:
-                self._charge(0)
+            steps.charge(1)
             operation(self)
         return self.pop()
-
-    def _charge(self, steps: int) -> None:
-        self._left -= steps
-        if self._left < 0:
-            raise LimitError(f"the pickle takes more than {MOST_STEPS} steps")
 
     def _number(self) -> int:
         return _integer(self._stream.line())
@@ -228,7 +244,7 @@ class Machine(Stack):
             refuse(f"a call of {kind(called)}")
         if not isinstance(arguments, tuple):
             reject(f"the arguments of {called.name} are no tuple")
-        self._charge(sum(map(_weight, arguments)))
+        self._steps.charge(sum(map(_weight, arguments)))
         return called.call(arguments)
 
     def _build(self) -> None:
