@@ -22,6 +22,8 @@ from tests.servers.azure import ACCOUNT, KEY
 from tests.servers.faults import Status
 from tests.servers.proxy import Proxy, Request
 from tests.stores.backends import MakeBackend, StoreBackend, Through
+from ztensor_remote.rewrite import runs
+from ztensor_remote.rewrite.export import streaming
 from ztensor_remote.stores import copying, upload_azure
 
 MIB = 1 << 20
@@ -120,6 +122,19 @@ def test_safetensors_is_read_for_its_digests_alone(store: Store) -> None:
     store.holds("new", tensors)
     assert store.run(zt.convert, source, store.url("bare"), checksum=None) < 11 * MIB
     store.holds("bare", tensors)
+
+
+def test_no_more_runs_than_an_upload_has_parts_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MOST", 1)
+    monkeypatch.setattr(streaming, "MOST", 1)
+    tensors = {"a": BLOCK, "b": BLOCK[:-MIB]}
+    files = [store.write(name, {name: tensor}) for name, tensor in tensors.items()]
+    for name in ("merged", "merged.safetensors"):
+        up_and_down = store.run(zt.merge, files, store.url(name))
+        assert 2 * len(tensors["b"]) < up_and_down < 2 * len(tensors["b"]) + 11 * MIB
+        store.holds(name, tensors)
 
 
 def test_to_other_formats(store: Store, tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from .feed import StoredBlob
 SHORTEST = 10 << 20
 """Bytes of a run: up to 5 MiB of it may have to be sent to fill up a part."""
 
+MOST = 1000
+"""Runs, the longest of all: an upload has 10,000 parts, of which each takes a few."""
+
 _COARSEST = 65536
 
 
@@ -48,10 +51,11 @@ def runs_of(blobs: Iterable[StoredBlob], alignment: int) -> dict[StoredBlob, Run
     for blob in blobs:
         if blob.part.length:
             by_source[id(blob.source)].append(blob)
+    runs = [joined for each in by_source.values() for joined in _joined(each, alignment)]
+    runs.sort(key=lambda joined: joined[0].start - joined[0].stop)
     return {
         blob: run
-        for each in by_source.values()
-        for run, members in _joined(each, alignment)
+        for run, members in runs[:MOST]
         if run.stop - run.start >= SHORTEST
         for blob in members
     }

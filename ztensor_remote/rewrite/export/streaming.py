@@ -12,7 +12,7 @@ from ...stores import CopyingSink, Location, Sink, aborting, open_sink
 from ...writer.blob import Output
 from ..copying import Chosen
 from ..feed import Feed, StoredBlob
-from ..runs import SHORTEST
+from ..runs import MOST, SHORTEST
 from ..stored import StoredElements, in_c_order
 from .form import PLANNERS
 from .item import LEAVE_OUT, Item, Write, item_of, refuse
@@ -82,15 +82,17 @@ def _copied(items: Sequence[Item], sink: Sink) -> set[str]:
     """Return the names of the tensors that the store copies as they are stored."""
     if not isinstance(sink, CopyingSink):
         return set()
-    return {
-        item.name
+    large = [
+        item
         for item in items
         if item.part.is_raw
         and not item.is_strided
         and not item.part.big_endian
         and item.part.length >= SHORTEST
         and sink.copies_from(item.chosen.blobs.source_of(item.part))
-    }
+    ]
+    large.sort(key=lambda item: -item.part.length)
+    return {item.name for item in large[:MOST]}
 
 
 @dataclass(frozen=True, slots=True)
