@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from .rewrite import (
         Rewritten,
+        append_from,
         compress,
         convert,
         copy,
@@ -82,6 +83,7 @@ _LAZY = {
     "Verification": "reader",
     "Writer": "writer",
     "append": "writer",
+    "append_from": "rewrite",
     "compress": "rewrite",
     "content_id": "examine",
     "convert": "rewrite",
@@ -137,6 +139,7 @@ __all__ = [
     "Writer",
     "ZTensorError",
     "append",
+    "append_from",
     "compress",
     "content_id",
     "convert",

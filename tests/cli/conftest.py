@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores.conftest import *  # noqa: F403
 from ztensor_remote.cli import main
 
 from .command import Command, Outcome

@@ -33,6 +33,7 @@ FIELDS = {
     "ratio": float | None,
     "attributes": dict,
     "shards": dict,
+    "files": dict,
     "tensors": list,
 }
 TENSOR_FIELDS = {

@@ -86,6 +86,14 @@ def test_merging_moves_next_to_nothing(store: Store) -> None:
     store.holds("merged", {"small": np.arange(3.0), "a": BLOCK, "b": BLOCK + 1})
 
 
+@pytest.mark.parametrize("store", ["moto"], indirect=True)
+def test_what_is_added_from_other_files(store: Store) -> None:
+    target = store.write("target", {"a": BLOCK})
+    other = store.write("other", {"small": np.arange(3.0), "b": BLOCK + 1})
+    assert store.run(zt.append_from, target, [other]) < 0.01 * 2 * BLOCK.nbytes
+    store.holds("target", {"small": np.arange(3.0), "a": BLOCK, "b": BLOCK + 1})
+
+
 def test_version_2_with_its_wide_padding(store: Store) -> None:
     files = [
         store.write(name, {name: BLOCK[: -number - 1]}, version="2")

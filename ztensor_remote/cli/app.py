@@ -11,7 +11,7 @@ from .. import __version__
 from . import log
 from .compact import compact
 from .contents import content_id, diff, ls, plan, verify
-from .convert import compress, convert, decompress, merge
+from .convert import append, compress, convert, decompress, merge
 from .gc import gc
 from .info import info
 from .render import print_line
@@ -32,10 +32,11 @@ _EXAMPLES: dict[Callable[..., None], str] = {
     verify: "verify s3://bucket/model.zt --json",
     diff: "diff model.zt s3://bucket/model.zt --rtol 1e-3",
     content_id: "id s3://bucket/model.zt",
-    convert: "convert s3://bucket/model.safetensors -o s3://bucket/model.zt -c -l 9",
+    convert: "convert s3://bucket/model.safetensors.index.json -o s3://bucket/model.zt -c -l 9",
     compress: "compress s3://bucket/model.zt -o small.zt -l 19",
     decompress: "decompress small.zt -o model.zt",
     merge: "merge s3://bucket/a.zt s3://bucket/b.zt -o s3://bucket/both.zt",
+    append: "append s3://bucket/model.zt --from lora.safetensors",
     split: "split model.zt 'part-{index:05}-of-{count:05}.zt' --max-size 5G",
     cp: "cp s3://bucket/model.zt head.zt lm_head.weight",
     remove: "remove model.zt optimizer.step -o smaller.zt",

@@ -1,13 +1,15 @@
-"""``ztensor convert``, ``compress``, ``decompress`` and ``merge``: write files anew."""
+"""``ztensor convert``, ``compress``, ``decompress``, ``merge`` and ``append``: write files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from .options import (
     DeleteOriginal,
+    FromStorageOption,
+    InputFormat,
     Level,
     Output,
     Overwrite,
@@ -16,20 +18,20 @@ from .options import (
     ToStorageOption,
     Url,
     Urls,
+    from_storage_options,
     storage_options,
     to_storage_options,
 )
 
 if TYPE_CHECKING:
+    from ..interop import Format
     from ..rewrite import Rewritten
 
 
 def convert(
     urls: Urls,
     output: Output,
-    format: Annotated[
-        str, typer.Option("--format", "-f", help="What the input is: auto, safetensors, ….")
-    ] = "auto",
+    format: InputFormat = "auto",
     to: Annotated[
         str,
         typer.Option(
@@ -148,6 +150,46 @@ def merge(
         storage_options=storage_options(storage_option, storage_options_file),
         to_storage_options=to_storage_options(to_storage_option),
     )
+
+
+def append(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The zTensor file to add to.")],
+    others: Annotated[
+        list[str],
+        typer.Option(
+            "--from",
+            metavar="OTHER",
+            help="Whose tensors to add: files of any format, patterns, ….index.json, folders; may "
+            "be repeated.",
+        ),
+    ],
+    format: InputFormat = "auto",
+    compress: Annotated[
+        bool, typer.Option("--compress", "-c", help="Compress all that is added.")
+    ] = False,
+    level: Level = None,
+    storage_option: StorageOption = None,
+    storage_options_file: StorageOptionsFile = None,
+    from_storage_option: FromStorageOption = None,
+) -> None:
+    """Add the tensors of other files to a file, each as it is stored.
+
+    They appear all at once. No two of them may have the same name.
+    """
+    from ..rewrite import append_from
+    from .progress import progress
+
+    with progress("appending") as callback:
+        written = append_from(
+            url,
+            others,
+            format=cast("Format", format),
+            compress=(level or 3) if compress or level else None,
+            storage_options=storage_options(storage_option, storage_options_file),
+            from_storage_options=from_storage_options(from_storage_option),
+            callback=callback,
+        )
+    tell(written)
 
 
 def _write(urls: list[str], output: str, what: str, **options: Any) -> None:

@@ -10,7 +10,8 @@ from .json_values import jsonable
 
 if TYPE_CHECKING:
     from ..manifest import Component, Tensor
-    from ..reader import LazyComponent, LazyTensor, Reader
+    from ..reader import LazyComponent, LazyTensor, Opened, Reader
+    from ..stores import Identity
 
 SCHEMA = "ztensor-info/1"
 
@@ -99,6 +100,29 @@ class ShardInfo(TypedDict):
     digest: str
 
 
+class MemberInfo(TypedDict):
+    """One of several files that are read as one.
+
+    Attributes
+    ----------
+    url : str
+        Without credentials.
+    version : str
+        Of its container, or the name of its format.
+    size : int
+        Of the file, in bytes.
+    tensors, stored_bytes : int
+        How many tensors it has, and the bytes of their components.
+    """
+
+    url: str
+    version: str
+    size: int
+    identity: IdentityInfo
+    tensors: int
+    stored_bytes: int
+
+
 class OpeningInfo(TypedDict):
     """What opening the file cost; nothing, for a local one that was mapped."""
 
@@ -125,6 +149,8 @@ class FileInfo(TypedDict):
         Elements of all tensors, zeros of sparse ones included.
     stored_bytes : int
         Of all components, in shards too; bytes that tensors share are counted once.
+    files : dict
+        Those that are read as one, by name; empty for a single file.
     ratio : float or None
         Decoded by stored bytes of all tensors; None as for a tensor.
     tensors : list
@@ -145,6 +171,7 @@ class FileInfo(TypedDict):
     ratio: float | None
     attributes: Any
     shards: dict[str, ShardInfo]
+    files: dict[str, MemberInfo]
     tensors: list[TensorInfo]
 
 
@@ -155,7 +182,6 @@ def describe(reader: Reader) -> FileInfo:
         _tensor_info(reader[tensor.name], tensor)
         for tensor in sorted(manifest.tensors.values(), key=_place)
     ]
-    identity = reader.identity
     return {
         "schema": SCHEMA,
         "url": reader.url,
@@ -163,12 +189,8 @@ def describe(reader: Reader) -> FileInfo:
         "version_text": manifest.version_text,
         "generator": jsonable(manifest.generator),
         "is_data_shard": manifest.is_data_shard,
-        "size": identity.size,
-        "identity": {
-            "etag": identity.etag,
-            "version": identity.version,
-            "modified": identity.modified,
-        },
+        "size": reader.identity.size,
+        "identity": _identity_info(reader.identity),
         "opening": {"requests": reader.stats.requests, "bytes": reader.stats.bytes},
         "parameters": sum(tensor["elements"] for tensor in tensors),
         "stored_bytes": manifest.stored_bytes,
@@ -178,7 +200,29 @@ def describe(reader: Reader) -> FileInfo:
             name: {"size": shard.size, "digest": shard.digest}
             for name, shard in manifest.shards.items()
         },
+        "files": {
+            name: _member_info(opened) for name, opened in reader._blobs.opened.files.items()
+        },
         "tensors": tensors,
+    }
+
+
+def _member_info(opened: Opened) -> MemberInfo:
+    return {
+        "url": opened.source.url,
+        "version": opened.manifest.version,
+        "size": opened.source.identity.size,
+        "identity": _identity_info(opened.source.identity),
+        "tensors": len(opened.manifest.tensors),
+        "stored_bytes": opened.manifest.stored_bytes,
+    }
+
+
+def _identity_info(identity: Identity) -> IdentityInfo:
+    return {
+        "etag": identity.etag,
+        "version": identity.version,
+        "modified": identity.modified,
     }
 
 

@@ -11,6 +11,7 @@ import typer
 STORAGE_OPTION = "--storage-option"
 STORAGE_OPTIONS = "--storage-options"
 TO_STORAGE_OPTION = "--to-storage-option"
+FROM_STORAGE_OPTION = "--from-storage-option"
 
 StorageOption: TypeAlias = Annotated[
     list[str] | None,
@@ -39,14 +40,35 @@ ToStorageOption: TypeAlias = Annotated[
         "same kind.",
     ),
 ]
+FromStorageOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        FROM_STORAGE_OPTION,
+        metavar="KEY=VALUE",
+        help="An option of the filesystem of what is added; by default those of the file, if it is "
+        "of the same kind.",
+    ),
+]
 Url: TypeAlias = Annotated[
-    str, typer.Argument(metavar="URL", help="A path, or a URL of any fsspec filesystem.")
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="A path, or a URL of any fsspec filesystem. One with a * in it (in quotes), an "
+        "….index.json or a folder stands for several files.",
+    ),
+]
+InputFormat: TypeAlias = Annotated[
+    str, typer.Option("--format", "-f", help="What the input is: auto, safetensors, ….")
 ]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON with the name of its schema, and nothing else.")
 ]
 Urls: TypeAlias = Annotated[
-    list[str], typer.Argument(metavar="URL", help="Paths, or URLs of any fsspec filesystem.")
+    list[str],
+    typer.Argument(
+        metavar="URL",
+        help="Paths, or URLs of any fsspec filesystem; also patterns, ….index.json and folders.",
+    ),
 ]
 Output: TypeAlias = Annotated[
     str, typer.Option("--output", "-o", metavar="URL", help="The file to write.")
@@ -80,14 +102,24 @@ def storage_options(pairs: list[str] | None, file: Path | None) -> dict[str, Any
     return (_from_file(file) if file else {}) | dict(_from_pair(pair) for pair in pairs or [])
 
 
-def to_storage_options(pairs: list[str] | None) -> dict[str, Any] | None:
-    """Return the options of the output's filesystem; None leaves them to the input's.
+def other_storage_options(pairs: list[str] | None, option: str) -> dict[str, Any] | None:
+    """Return the options of another filesystem; None leaves them to those of the first.
 
     Raises
     ------
     typer.BadParameter
     """
-    return dict(_from_pair(pair, TO_STORAGE_OPTION) for pair in pairs) if pairs else None
+    return dict(_from_pair(pair, option) for pair in pairs) if pairs else None
+
+
+def to_storage_options(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Return the options of the output's filesystem."""
+    return other_storage_options(pairs, TO_STORAGE_OPTION)
+
+
+def from_storage_options(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Return the options of the filesystem of what is added."""
+    return other_storage_options(pairs, FROM_STORAGE_OPTION)
 
 
 def _from_file(file: Path) -> dict[str, Any]:

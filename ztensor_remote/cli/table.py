@@ -129,6 +129,8 @@ def _facts(info: FileInfo) -> list[tuple[str, list[str]]]:
             ("Stored", [bytes_text(info["stored_bytes"])]),
         ]
     facts.append(("Opening", [_opening_text(info)]))
+    if info["files"]:
+        facts.append(("Files", _file_lines(info)))
     if info["shards"]:
         facts.append(("Shards", _shard_lines(info)))
     if info["attributes"]:
@@ -152,6 +154,16 @@ def _opening_text(info: FileInfo) -> str:
     if not opening["requests"]:
         return "nothing fetched, the file is mapped"
     return f"{counted(opening['requests'], 'request')}, {counted(opening['bytes'], 'byte')}"
+
+
+def _file_lines(info: FileInfo) -> list[str]:
+    from ..reader.show import version_text
+
+    return [
+        f"{printable(name)}: {version_text(file['version'])}, {bytes_text(file['size'])}, "
+        f"{counted(file['tensors'], 'tensor')}"
+        for name, file in info["files"].items()
+    ]
 
 
 def _shard_lines(info: FileInfo) -> list[str]:

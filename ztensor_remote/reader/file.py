@@ -284,6 +284,12 @@ class Reader(Loads):
         return [place] if isinstance(place, Location) else list(place.files.values())
 
     @property
+    def _indexes(self) -> list[Location]:
+        """Where the files that name those of several lie."""
+        place = self._blobs.opened.place
+        return [] if isinstance(place, Location) else list(place.indexes)
+
+    @property
     def _handle(self) -> Handle:
         return self._handle_of(self._blobs)
 

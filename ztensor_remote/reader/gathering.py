@@ -49,7 +49,7 @@ class _Named:
 
     location: Location
     tensors: Set[str] | None = None
-    index: str | None = None
+    index: Location | None = None
 
 
 def open_place(
@@ -148,7 +148,7 @@ def _files_of_index(place: Location, limits: Limits, stats: Stats) -> list[_Name
     with closing(source), located(url=source.url):
         files = parse_index(Peek(source, head, "head"))
         stats.add_all(source.stats)
-    return [_Named(place.sibling(file), tensors, source.url) for file, tensors in files.items()]
+    return [_Named(place.sibling(file), tensors, place) for file, tensors in files.items()]
 
 
 def _files_in(
@@ -210,7 +210,9 @@ def _open_all(
     except BaseException:
         _close(opened.values())
         raise
-    place = Gathering(url, {name: file.location for name, file in files.items()})
+    indexes = {file.index.url: file.index for file in each if file.index is not None}
+    locations = {name: file.location for name, file in files.items()}
+    place = Gathering(url, locations, list(indexes.values()))
     recovered = any(one.recovered for one in opened.values())
     return Opened(place, source, None, manifest, recovered, opened)
 
@@ -220,7 +222,7 @@ def _open_one(file: _Named, pinned: Identity | None, limits: Limits, format: For
         return open_file(file.location, pinned=pinned, limits=limits, format=format)
     except NotFoundError as error:
         if file.index is not None:
-            error.message += f"; {file.index} names it"
+            error.message += f"; {file.index.url} names it"
         raise
 
 

@@ -232,8 +232,8 @@ def write(
     ZTensorError
         Nothing appeared.
     """
-    _check_names(chosen, place)
-    ordered, progress = _in_order_of_bytes(chosen), _Progress(callback)
+    check_names(chosen, place)
+    ordered, progress = in_order_of_bytes(chosen), Progress(callback)
     other = form_of(form, place.path)
     if other is not None:
         _check_plain(options, other)
@@ -278,7 +278,7 @@ def _check_plain(options: Options, form: str) -> None:
         )
 
 
-class _Progress:
+class Progress:
     """A callback that can be begun again."""
 
     def __init__(self, callback: Callback | None) -> None:
@@ -305,7 +305,7 @@ def stored_bytes(chosen: Iterable[Chosen]) -> int:
     return sum(part.length for _, part in blobs)
 
 
-def _in_order_of_bytes(chosen: Sequence[Chosen]) -> list[Chosen]:
+def in_order_of_bytes(chosen: Sequence[Chosen]) -> list[Chosen]:
     """Return the tensors file by file, each in the order in which its bytes lie."""
     files = {id(each.blobs): number for number, each in reversed(list(enumerate(chosen)))}
     return sorted(chosen, key=lambda each: (files[id(each.blobs)], each.place))
@@ -317,13 +317,19 @@ def version_like(reader: Reader) -> WritableVersion:
     return version if version in ("1.0", "1.2", "2") else "1.2"
 
 
-def _check_names(chosen: Sequence[Chosen], place: Location) -> None:
+def check_names(chosen: Sequence[Chosen], place: Location) -> None:
+    """Refuse two tensors of one name.
+
+    Raises
+    ------
+    DuplicateNameError
+    """
     seen: dict[str, Chosen] = {}
     for each in chosen:
         if each.name in seen:
             raise DuplicateNameError(
-                f"this name comes from {seen[each.name].blobs.source.url} and from "
-                f"{each.blobs.source.url}; rename one of them first",
+                f"this name comes from {seen[each.name].url} and from {each.url}; rename one of "
+                "them first",
                 tensor=each.name,
                 url=place.url,
             )
@@ -360,5 +366,5 @@ def _delete(readers: Sequence[Reader]) -> None:
                 "is deleted",
                 url=reader.url,
             )
-        for original in reader._locations:
+        for original in [*reader._locations, *reader._indexes]:
             delete(original)

@@ -39,6 +39,11 @@ class Chosen:
         return self.tensor._blobs
 
     @property
+    def url(self) -> str:
+        """Where it comes from, as it may be shown."""
+        return self.blobs.url_of(self.tensor._tensor)
+
+    @property
     def parts(self) -> Iterable[Component]:
         """Its components."""
         return self.tensor._tensor.components.values()
@@ -74,6 +79,9 @@ class Copying(Assembly):
         tell: Callable[[int], object] = lambda count: None,
     ) -> None:
         super().__init__(sink, rules, options)
+        self._begin(options, tell)
+
+    def _begin(self, options: Options, tell: Callable[[int], object]) -> None:
         self._compress = options.compress
         self._keeps_digests = options.checksum == DEFAULT
         self._tell = tell
@@ -96,7 +104,7 @@ class Copying(Assembly):
         self._runs = self._runs_inside(chosen, feed)
         try:
             for each in chosen:
-                with located(url=each.blobs.source.url, tensor=each.tensor.name):
+                with located(url=each.url, tensor=each.tensor.name):
                     if self._is_rearranged(each.tensor):
                         self._add_rearranged(each)
                     else:

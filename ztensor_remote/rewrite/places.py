@@ -58,18 +58,23 @@ def place_for(
     InvalidInputError
         There is a file already.
     """
-    place = locate(target, storage_options=storage_options)
-    source = readers[0]._locations[0]
-    if storage_options is None and not place.storage_options and _is_alike(source, place):
-        place = locate(target, storage_options=source.storage_options)
+    place = locate_like(target, readers[0]._locations[0], storage_options)
     if not overwrite:
         refuse_existing(place)
     return place
 
 
-def _is_alike(source: Location, place: Location) -> bool:
-    protocols = [each.path.rpartition("://")[0] for each in (source, place)]
-    return not place.is_local and protocols[0] == protocols[1]
+def locate_like(target: Any, other: Location, storage_options: StorageOptions | None) -> Location:
+    """Return a location, with the options of another one if it has none and is of the same kind."""
+    place = locate(target, storage_options=storage_options)
+    if storage_options is None and not place.storage_options and _is_alike(other, place):
+        return locate(target, storage_options=other.storage_options)
+    return place
+
+
+def _is_alike(one: Location, other: Location) -> bool:
+    protocols = [each.path.rpartition("://")[0] for each in (one, other)]
+    return not other.is_local and protocols[0] == protocols[1]
 
 
 def refuse_existing(place: Location) -> None:

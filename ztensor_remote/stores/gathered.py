@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .local import BytesSource
@@ -20,10 +20,13 @@ class Gathering:
         Of them all, as it may be shown.
     files : mapping of str to Location
         By names that tell them apart.
+    indexes : sequence of Location
+        What names them.
     """
 
     url: str
     files: Mapping[str, Location]
+    indexes: Sequence[Location] = ()
 
 
 class GatheredSource(BytesSource):
