@@ -21,7 +21,7 @@ import onnx.helper
 import onnx.numpy_helper
 import safetensors.numpy
 
-from ztensor_remote.interop import torch as torch_files
+from ztensor_remote.interop.pickled import is_legacy as is_of_torch
 
 from .manifests import NUMBERS
 from .originals import Original
@@ -255,7 +255,7 @@ def _opcodes(data: bytes) -> list[tuple[int, int]]:
     file = io.BytesIO(data)
     file.seek(data.index(b"\x80\x02", found.end()) if found else 0)
     places = []
-    is_legacy = torch_files.is_legacy(data)
+    is_legacy = is_of_torch(data)
     for _ in range(5 if is_legacy else 1):
         starts = [place for _, _, place in pickletools.genops(file) if place is not None]
         places += list(pairwise([*starts, file.tell()]))

@@ -11,8 +11,9 @@ from ..container import MAGIC_0_1, MAGIC_1, MAGIC_2
 from ..errors import InvalidInputError
 from ..manifest import Manifest
 from ..stores import End
-from . import archive, gguf, npy, npz, pickle, safetensors, torch
+from . import archive, gguf, npy, npz, safetensors
 from .peek import Peek
+from .pickled import is_archive, is_pickle
 
 Format: TypeAlias = Literal[
     "auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx"
@@ -105,7 +106,7 @@ def _of_content(peek: Peek) -> Format | None:
     length = int.from_bytes(head, "little")
     if length <= min(safetensors.MOST, peek.size - 8) and bytes(peek.read(8, 1)) == b"{":
         return "safetensors"
-    if pickle.is_one(head):
+    if is_pickle(head):
         return "pickle"
     return "ztensor" if is_native else None
 
@@ -113,6 +114,6 @@ def _of_content(peek: Peek) -> Format | None:
 def _of_members(peek: Peek) -> Format | None:
     """Return what kind of zip file it is."""
     names = archive.members_of(peek)
-    if torch.is_archive(names):
+    if is_archive(names):
         return "torch"
     return "npz" if any(name.endswith(npz.ENDING) for name in names) else None

@@ -9,6 +9,7 @@ from ..errors import UnsupportedError
 from ..manifest import Manifest
 from . import archive, torch
 from .peek import Peek
+from .pickled import LONGEST_MAGIC, is_legacy
 from .pickles import (
     NAMES,
     Bytes,
@@ -25,14 +26,6 @@ from .pickles import (
 
 _NESTED = "torch.storage._load_from_bytes"
 
-_FIRST = {2: b"}](c)\x8a", 3: b"}](c)\x8a", 4: b"\x95", 5: b"\x95"}
-"""What may follow the number of the protocol."""
-
-
-def is_one(head: bytes) -> bool:
-    """Whether a file begins as pickles do; those of protocols 0 and 1 can't be told."""
-    return head[0] == 0x80 and head[2:3] in _FIRST.get(head[1], ())
-
 
 def parse(peek: Peek) -> Manifest:
     """Return what a pickle says of itself, in whatever form PyTorch or Python wrote it.
@@ -43,8 +36,8 @@ def parse(peek: Peek) -> Manifest:
         It names something that is neither a tensor nor a plain value.
     FormatError, LimitError, StoreError
     """
-    head = bytes(peek.read(0, min(torch.LONGEST_MAGIC, peek.size)))
-    if head.startswith(archive.MAGIC) or torch.is_legacy(head):
+    head = bytes(peek.read(0, min(LONGEST_MAGIC, peek.size)))
+    if head.startswith(archive.MAGIC) or is_legacy(head):
         return torch.parse(peek)
     stream, steps = Stream(peek.read, 0, peek.size), Steps()
     nested = _Nested(peek, steps)

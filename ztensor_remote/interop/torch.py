@@ -15,6 +15,7 @@ from ..manifest.fields import shown
 from . import archive
 from .archive import Member, Placed, locate, members_of, read_member
 from .peek import Peek
+from .pickled import LONGEST_MAGIC, MAGIC, PICKLE, is_legacy
 from .pickles import (
     NAMES,
     Machine,
@@ -30,11 +31,7 @@ from .pickles import (
 from .pickles.stream import MOST, reject
 from .pickles.values import Dict, as_text
 
-PICKLE, _ORDER = "data.pkl", "byteorder"
-
-LONGEST_MAGIC = 32
-_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-"""The number that files which are no zip files begin with, within a pickle."""
+_ORDER = "byteorder"
 
 _VERSION = 1001
 _WINDOW = 1 << 20
@@ -46,16 +43,6 @@ _HEADER, _EXTRA = 30, 4
 
 _DESCRIBED = 8
 """The flag of members that are followed by a descriptor."""
-
-
-def is_legacy(head: bytes) -> bool:
-    """Whether a file begins as PyTorch's did before they were zip files."""
-    return _MAGIC in head[:LONGEST_MAGIC]
-
-
-def is_archive(names: Mapping[str, Any]) -> bool:
-    """Whether a zip file with these members is one of PyTorch's."""
-    return any(name.endswith(f"/{PICKLE}") for name in names)
 
 
 def parse(peek: Peek) -> Manifest:
@@ -251,7 +238,7 @@ def read_legacy(stream: Stream, steps: Steps | None = None) -> Legacy:
 
     machine = Machine(stream, NAMES, keep, steps)
     magic, version, system = machine.load(), machine.load(), machine.load()
-    if magic != int.from_bytes(_MAGIC, "little"):
+    if magic != int.from_bytes(MAGIC, "little"):
         reject("it does not begin with the magic number")
     if version != _VERSION:
         raise UnsupportedError(f"protocol {version!r:.20} of PyTorch's files is unknown")
