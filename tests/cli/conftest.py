@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ztensor(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command in this process, in the folder of a model."""
 
-    def run_here(*arguments: str) -> Outcome:
-        status = main(arguments)
+    def run_here(*arguments: str | Path) -> Outcome:
+        status = main([*map(str, arguments)])
         return Outcome(status, *capsys.readouterr())
 
     return run_here
+
+
+@pytest.fixture
+def info(ztensor: Command) -> Command:
+    """Run ``ztensor info`` in this process."""
+    return partial(ztensor, "info")

@@ -8,7 +8,7 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from .command import run, run_in_terminal, without_styles
+from .command import Command, run, run_in_terminal, without_styles
 from .files import DATA, file_1_2, tensor_1_2
 
 ESCAPE = "\x1b[31mred\x1b[0m\x1b]0;title\x07"
@@ -84,15 +84,15 @@ def test_names_reach_a_terminal_escaped(names: Path, width: int) -> None:
     assert "[bold]x[/]" in text
 
 
-def test_names_are_themselves_in_json(names: Path) -> None:
-    outcome = run("info", names, "--json")
+def test_names_are_themselves_in_json(names: Path, info: Command) -> None:
+    outcome = info(names, "--json")
     assert outcome.stdout.isascii()
     assert unprintable(outcome.stdout) == set()
     assert [tensor["name"] for tensor in outcome.json["tensors"]] == NAMES
 
 
-def test_an_odd_file_is_shown_whole(odd: Path) -> None:
-    outcome = run("info", odd)
+def test_an_odd_file_is_shown_whole(odd: Path, info: Command) -> None:
+    outcome = info(odd)
     assert (outcome.status, outcome.stderr) == (0, "")
     assert unprintable(outcome.stdout) == set()
     for name in ODD_TENSORS:
@@ -108,8 +108,8 @@ def test_an_odd_file_fits_a_terminal(odd: Path) -> None:
     assert "characters, all of them with --json)" in " ".join(text.split())
 
 
-def test_an_odd_file_in_json(odd: Path) -> None:
-    described = run("info", odd, "--json").json
+def test_an_odd_file_in_json(odd: Path, info: Command) -> None:
+    described = info(odd, "--json").json
     tensors = {tensor["name"]: tensor for tensor in described["tensors"]}
     assert tensors["type"]["dtype"] == f"u8:{ESCAPE}"
     assert tensors["type"]["components"]["data"]["elements"] is None
@@ -138,23 +138,23 @@ def test_an_odd_file_in_json(odd: Path) -> None:
         ("attributes-kitchen-sink", ["raw = 0x000102", "nested = [null, true]"]),
     ],
 )
-def test_valid_oddities_of_the_published_corpus(file: str, words: list[str]) -> None:
-    outcome = run("info", DATA / f"corpus/valid/{file}.zt")
+def test_valid_oddities_of_the_published_corpus(file: str, words: list[str], info: Command) -> None:
+    outcome = info(DATA / f"corpus/valid/{file}.zt")
     assert (outcome.status, outcome.stderr) == (0, "")
     for word in words:
         assert word in outcome.stdout
 
 
-def test_a_big_endian_component_says_so() -> None:
+def test_a_big_endian_component_says_so(info: Command) -> None:
     path = DATA / "fixtures/0.1.4/rust_big_endian.zt"
-    assert "raw big-endian" in run("info", path).stdout
-    tensors = {tensor["name"]: tensor for tensor in run("info", path, "--json").json["tensors"]}
+    assert "raw big-endian" in info(path).stdout
+    tensors = {tensor["name"]: tensor for tensor in info(path, "--json").json["tensors"]}
     assert tensors["f32_be"]["components"]["data"]["big_endian"] is True
     assert tensors["u8_be"]["components"]["data"]["big_endian"] is False
 
 
-def test_an_error_with_a_hostile_name_in_it_is_escaped(tmp_path: Path) -> None:
+def test_an_error_with_a_hostile_name_in_it_is_escaped(tmp_path: Path, info: Command) -> None:
     (tmp_path / "bad.zt").write_bytes(file_1_2({ESCAPE: tensor_1_2(offset=1 << 40)}))
-    outcome = run("info", tmp_path / "bad.zt")
+    outcome = info(tmp_path / "bad.zt")
     assert outcome.status == 1
     assert unprintable(outcome.stderr) == set()

@@ -15,7 +15,7 @@ from tests.servers.endpoint import StoreEndpoint
 from tests.servers.http import HttpServer
 from tests.servers.s3 import S3Endpoint
 
-from .command import run, run_in_terminal, without_styles
+from .command import Command, run, run_in_terminal, without_styles
 from .files import DATA, write_model
 
 FIELDS = {
@@ -94,10 +94,10 @@ def facts(text: str) -> dict[str, str]:
 # --- the table ----------------------------------------------------------------------------------
 
 
-def test_facts_stand_above_the_table(model: Path) -> None:
+def test_facts_stand_above_the_table(model: Path, info: Command) -> None:
     size = model.stat().st_size
-    stored = run("info", model, "--json").json["stored_bytes"]
-    outcome = run("info", model)
+    stored = info(model, "--json").json["stored_bytes"]
+    outcome = info(model)
     assert (outcome.status, outcome.stderr) == (0, "")
     assert facts(outcome.stdout) == {
         "URL": str(model),
@@ -111,8 +111,8 @@ def test_facts_stand_above_the_table(model: Path) -> None:
     }
 
 
-def test_each_tensor_has_a_row_in_file_order(model: Path) -> None:
-    text = run("info", model).stdout
+def test_each_tensor_has_a_row_in_file_order(model: Path, info: Command) -> None:
+    text = info(model).stdout
     for name, dtype, shape, size in [
         ("layers.0.weight", "float32", "[3,4]", "48"),
         ("layers.0.bias", "bfloat16", "[4]", "8"),
@@ -128,50 +128,50 @@ def test_each_tensor_has_a_row_in_file_order(model: Path) -> None:
     assert row(text, "Total:")[1:3] == ["4", "tensors"]
 
 
-def test_columns_without_content_are_left_out(tmp_path: Path) -> None:
+def test_columns_without_content_are_left_out(tmp_path: Path, info: Command) -> None:
     with zt.Writer(tmp_path / "plain.zt") as w:
         w.add_tensor("a", np.zeros(3))
-    [header] = [line for line in run("info", tmp_path / "plain.zt").lines if line[:4] == "Name"]
+    [header] = [line for line in info(tmp_path / "plain.zt").lines if line[:4] == "Name"]
     assert header.split() == ["Name", "Dtype", "Shape", "Layout", "Encoding", "Stored", "Checksum"]
 
 
-def test_a_long_list_is_shown_whole(tmp_path: Path) -> None:
+def test_a_long_list_is_shown_whole(tmp_path: Path, info: Command) -> None:
     with zt.Writer(tmp_path / "many.zt") as w:
         for index in range(500):
             w.add_tensor(f"tensor_{index}", np.zeros(1, np.uint8))
-    lines = run("info", tmp_path / "many.zt").lines
+    lines = info(tmp_path / "many.zt").lines
     assert sum(line.startswith("tensor_") for line in lines) == 500
     assert not any("…" in line or "..." in line for line in lines)
 
 
-def test_attributes_of_tensors_stand_below(tmp_path: Path) -> None:
+def test_attributes_of_tensors_stand_below(tmp_path: Path, info: Command) -> None:
     with zt.Writer(tmp_path / "a.zt") as w:
         w.add_tensor("w", np.zeros(1), attributes={"step": 7, "note": "x y", "tags": [1, None]})
-    text = run("info", tmp_path / "a.zt").stdout
+    text = info(tmp_path / "a.zt").stdout
     below = text.partition("Attributes of tensors\n")[2].splitlines()
     assert below == ["w  step = 7", "w  note = x y", "w  tags = [1, null]"]
 
 
-def test_shards_are_named() -> None:
+def test_shards_are_named(info: Command) -> None:
     path = DATA / "fixtures/2.1.2/sharded.zt"
-    outcome = run("info", path)
+    outcome = info(path)
     assert "Shards:      00001-of-00002: 12.2 KiB (12,509 bytes), sha256:" in outcome.stdout
     assert row(outcome.stdout, "b")[-1] == "00001-of-00002"
-    described = run("info", path, "--json").json
+    described = info(path, "--json").json
     assert set(described["shards"]) == {"00001-of-00002", "00002-of-00002"}
     assert described["opening"] == {"requests": 0, "bytes": 0}
 
 
-def test_a_data_shard_says_what_it_is() -> None:
-    outcome = run("info", DATA / "corpus/valid/data-shard.zt")
+def test_a_data_shard_says_what_it_is(info: Command) -> None:
+    outcome = info(DATA / "corpus/valid/data-shard.zt")
     assert outcome.status == 0
     assert facts(outcome.stdout)["Format"].startswith("zTensor 2 data shard")
     assert "Tensors" not in outcome.stdout
 
 
 @pytest.mark.parametrize("file", sorted(DATA.glob("fixtures/*/empty*.zt")), ids=str)
-def test_an_empty_file_has_facts_and_no_table(file: Path) -> None:
-    outcome = run("info", file)
+def test_an_empty_file_has_facts_and_no_table(file: Path, info: Command) -> None:
+    outcome = info(file)
     assert outcome.status == 0
     assert facts(outcome.stdout)["Tensors"] == "0"
     assert "Name" not in outcome.stdout
@@ -203,9 +203,9 @@ def check_fields(value: dict[str, Any], fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("file", "version"), GENERATIONS)
-def test_json_has_one_schema_for_every_generation(file: str, version: str) -> None:
+def test_json_has_one_schema_for_every_generation(file: str, version: str, info: Command) -> None:
     path = DATA / f"fixtures/{file}.zt"
-    described = run("info", path, "--json").json
+    described = info(path, "--json").json
     check_fields(described, FIELDS)
     for tensor in described["tensors"]:
         check_fields(tensor, TENSOR_FIELDS)
@@ -217,9 +217,11 @@ def test_json_has_one_schema_for_every_generation(file: str, version: str) -> No
 
 
 @pytest.mark.parametrize(("file", "version"), GENERATIONS)
-def test_json_says_what_the_publisher_of_the_file_says(file: str, version: str) -> None:
+def test_json_says_what_the_publisher_of_the_file_says(
+    file: str, version: str, info: Command
+) -> None:
     expected = json.loads((DATA / f"fixtures/{file}.json").read_text(encoding="utf-8"))["tensors"]
-    described = run("info", DATA / f"fixtures/{file}.zt", "--json").json
+    described = info(DATA / f"fixtures/{file}.zt", "--json").json
     found = {tensor["name"]: tensor for tensor in described["tensors"]}
     assert set(found) == set(expected)
     for name, tensor in expected.items():
@@ -233,9 +235,9 @@ def test_json_says_what_the_publisher_of_the_file_says(file: str, version: str) 
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.2", "2"])
-def test_json_of_what_we_write(tmp_path: Path, version: str) -> None:
+def test_json_of_what_we_write(tmp_path: Path, version: str, info: Command) -> None:
     write_model(tmp_path / "model.zt", version)
-    described = run("info", tmp_path / "model.zt", "--json").json
+    described = info(tmp_path / "model.zt", "--json").json
     tensors = {tensor["name"]: tensor for tensor in described["tensors"]}
     assert list(tensors) == ["layers.0.weight", "layers.0.bias", "embedding", "adjacency"]
     assert described["version"] == version
@@ -252,13 +254,13 @@ def test_json_of_what_we_write(tmp_path: Path, version: str) -> None:
     assert tensors["adjacency"]["components"]["values"]["elements"] == 3
 
 
-def test_json_has_a_form_for_every_attribute(tmp_path: Path) -> None:
+def test_json_has_a_form_for_every_attribute(tmp_path: Path, info: Command) -> None:
     with zt.Writer(tmp_path / "a.zt") as w:
         w.attributes["raw"] = b"\x00\xff"
         w.attributes["floats"] = [float("nan"), float("inf"), float("-inf"), 0.5]
         w.attributes["int"] = (1 << 64) - 1
         w.attributes["nested"] = {"a": {"b": None}}
-    described = run("info", tmp_path / "a.zt", "--json").json
+    described = info(tmp_path / "a.zt", "--json").json
     assert described["attributes"] == {
         "raw": {"__bytes__": "00ff"},
         "floats": [{"__float__": "nan"}, {"__float__": "inf"}, {"__float__": "-inf"}, 0.5],
