@@ -109,6 +109,10 @@ def test_indexes_of_pytorch(folder: Path, ztensor: Command) -> None:
     with zt.open("out.zt") as model:
         assert {name: model[name][0] for name in model} == {"w0": 0, "w1": 1}
     assert ztensor("info", ".", "-f", "torch", "--json").json["version"] == "torch"
+    index.unlink()
+    torch.save({"settings": torch.nn.Linear(1, 1)}, folder / "training_args.bin")
+    files = ztensor("info", ".", "-f", "torch", "--json").json["files"]
+    assert [*files] == [*places.values()]
 
 
 def test_append_from(repository: LocalBackend, folder: Path) -> None:
