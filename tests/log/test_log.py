@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.stores.backends import Backend, MakeBackend, StoreBackend
+from tests.faults import fault
+from tests.servers.faults import DropResponse
+from tests.servers.proxy import Request
+from tests.stores.backends import Backend, MakeBackend, StoreBackend, Through
+from tests.stores.test_uploads import publishes
 from ztensor_remote import (
     CheckpointLog,
     ClosedError,
@@ -153,6 +157,7 @@ class TestAppending:
         assert_holds(CheckpointLog(place), 7, state(won.index(True)))
         assert len(stored(place)) == 2  # the others left nothing behind
 
+    @fault(9)
     def test_writers_of_different_steps(self, place: Location) -> None:
         def write(step: int) -> None:
             CheckpointLog(place).append(step, state(step))
@@ -163,6 +168,26 @@ class TestAppending:
         assert log.steps() == list(range(8))
         for step in log:
             assert_holds(log, step, state(step))
+
+    @fault(10)
+    def test_a_lost_answer_to_the_root(self, backend: Backend, through: Through) -> None:
+        if not isinstance(backend, StoreBackend):
+            pytest.skip("calls of functions have answers")
+        place, proxy = through(backend, "run")
+        log = CheckpointLog(place)
+        log.append(1, state(1))
+
+        def is_root(request: Request) -> bool:
+            return request.method in ("PUT", "POST") and publishes(request)
+
+        proxy.clear()
+        proxy.fault = lambda request: (
+            DropResponse() if is_root(request) and sum(map(is_root, proxy.requests)) == 2 else None
+        )
+        log.append(2, state(2))
+        assert log.steps() == [1, 2]
+        assert_holds(log, 2, state(2))
+        assert len(stored(backend.location("run"))) == 4
 
     @pytest.mark.parametrize("step", [-1, 10**12, "1", 1.0, None])
     def test_no_such_number(self, tmp_path: Path, step: Any) -> None:
@@ -328,6 +353,7 @@ class TestBackground:
         assert log.steps() == [1, 2, 3]
 
 
+@fault(15)
 class TestStoresThatIgnoreConditions:
     def test_they_are_refused(self, backend_of: MakeBackend) -> None:
         backend = backend_of("rclone")

@@ -12,6 +12,7 @@ import pytest
 from azure.storage.blob import ContentSettings
 
 from tests.conftest import Recording
+from tests.faults import fault
 from tests.servers.faults import Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote.errors import ConcurrentWriteError
@@ -230,6 +231,7 @@ def test_a_rival_in_memory(backend_of: MakeBackend) -> None:
     assert backend.names() == ["object"]
 
 
+@fault(11)
 @pytest.mark.parametrize("store", ["ministack"], indirect=True)
 class TestRefusals:
     def test_a_conflict_while_a_rival_publishes(

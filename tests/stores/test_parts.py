@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.faults import fault
 from ztensor_remote.errors import AccessDeniedError, ConcurrentWriteError, StoreError
 from ztensor_remote.stores import failures, parts
 from ztensor_remote.stores.copies import LARGEST_PART, SMALLEST_PART, CopyPlan, plan_copy
@@ -266,6 +267,7 @@ def test_a_changed_object_is_a_rival(sink: Recorder) -> None:
     assert caught.value.url == sink.url
 
 
+@fault(16)
 def test_ten_thousand_parts_hold_a_tebibyte() -> None:
     sizes = [part_size(number) for number in range(1, 10_001)]
     assert sizes == sorted(sizes)
@@ -290,6 +292,7 @@ def parts_of(plan: CopyPlan, start: int, stop: int, buffered: int, sent: int) ->
     return [*([begun] if begun else []), *sizes, *([last] if last else [])]
 
 
+@fault(16)
 @pytest.mark.parametrize("buffered", [0, 1, 5 * MIB - 1, 5 * MIB, 8 * MIB - 1])
 @pytest.mark.parametrize("size", [0, 1, *EDGES, 300 * MIB, 2 * LARGEST_PART + 1, 5 << 40])
 def test_copies_are_parts_that_s3_takes(size: int, buffered: int) -> None:
@@ -303,6 +306,7 @@ def test_copies_are_parts_that_s3_takes(size: int, buffered: int) -> None:
         assert size < 10 * MIB
 
 
+@fault(16)
 @pytest.mark.parametrize("buffered", [0, 1, 16 * MIB - 1])
 @pytest.mark.parametrize("size", [0, 1, 16 * MIB - 1, 16 * MIB, 100 * MIB + 3, 5 << 36])
 def test_copies_are_parts_that_r2_takes(size: int, buffered: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -12,9 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import s3fs
 
+import ztensor_remote as zt
+from tests.faults import fault
 from tests.servers.faults import CutRequest, Delay, DropResponse, Fault, Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote.errors import AccessDeniedError, InvalidInputError, NotFoundError, StoreError
@@ -119,6 +123,7 @@ every_step = pytest.mark.parametrize(
 )
 
 
+@fault(14)
 @pytest.mark.usefixtures("short_pauses")
 class TestFaultsForEver:
     @every_step
@@ -152,6 +157,7 @@ class TestFaultsForEver:
             place.write(data)
         assert place.is_untouched()
 
+    @fault(11)
     @on("moto")
     def test_an_answer_of_success_that_holds_an_error(self, place: Place) -> None:
         body = b"<Error><Code>InternalError</Code><Message>try later</Message></Error>"
@@ -283,6 +289,17 @@ def test_two_writers_of_one_object(place: Place) -> None:
     assert place.store.open_uploads() == []
 
 
+@fault(13)
+@on("moto gcs azure")
+def test_a_writer_that_is_dropped(place: Place) -> None:
+    writer = zt.Writer(place.location.path, storage_options=place.store.endpoint.storage_options)
+    writer.add_tensor("large", np.frombuffer(NEW, np.uint8))
+    with pytest.warns(ResourceWarning, match="dropped unfinished"):
+        del writer
+        gc.collect()
+    assert place.is_untouched()
+
+
 UNFINISHED = """
 import json, os, sys
 import ztensor_remote as zt
@@ -301,6 +318,7 @@ if sys.argv[3] == "error":
 """
 
 
+@fault(13)
 @on("moto")
 @pytest.mark.parametrize("end", ["exit", "error", "fork"])
 def test_a_process_that_ends_unfinished(place: Place, end: str) -> None:

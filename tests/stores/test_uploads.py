@@ -12,6 +12,7 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 
 from tests.conftest import Recording
+from tests.faults import fault
 from tests.servers.faults import DropResponse, Fault, Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote.errors import AccessDeniedError, ConcurrentWriteError, StoreError
@@ -68,6 +69,7 @@ class TestFaults:
         assert store.read("object") == data
         assert proxy.count(status=503) == 1
 
+    @fault(14)
     def test_a_part_that_is_refused(self, store: StoreBackend, through: Through) -> None:
         store.put("object", SMALL)
         location, proxy = through(store, "object")
@@ -148,6 +150,7 @@ class TestRivals:
         assert store.read("object") == SMALL
         assert store.open_uploads() == []
 
+    @fault(10)
     def test_a_lost_answer_is_not_a_rival(
         self, store: StoreBackend, through: Through, size: int
     ) -> None:
@@ -188,6 +191,7 @@ class TestCreating:
         assert backend.names() == ["object"]
         assert not isinstance(backend, StoreBackend) or backend.open_uploads() == []
 
+    @fault(9)
     def test_one_of_many_wins(self, backend_of: MakeBackend, place: str, size: int) -> None:
         backend = backend_of(place)
 
@@ -207,6 +211,7 @@ class TestCreating:
         assert backend.read("object") == bytes([won.index(True)]) * size
 
 
+@fault(10)
 @pytest.mark.parametrize("store", STORES, indirect=True)
 def test_a_lost_answer_to_a_creation_is_not_a_rival(store: StoreBackend, through: Through) -> None:
     location, proxy = through(store, "object")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +17,13 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.faults import fault
 from tests.servers.faults import Status
 from tests.servers.proxy import Request
 from tests.stores.backends import Backend, MakeBackend, StoreBackend, Through
 from tests.stores.strict_gcs import StrictGcs
 from tests.stores.test_uploads import lose_publication
+from ztensor_remote.stores import locate
 
 from .test_append import SOME
 
@@ -57,32 +61,90 @@ def assert_all(place: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert all((found[name] == wanted[name]).all() for name in wanted)
 
 
+APPENDING = """
+import importlib, json, os, sys, traceback
+import numpy as np
+import ztensor_remote as zt
+place, client = json.loads(sys.argv[1]), sys.argv[2]
+importlib.import_module(client)  # once for all
+
+def add(index):
+    with zt.append(**place, retries=100) as writer:
+        writer.add_tensor(f"t{index}", np.full(2000, 1000 + index))
+        writer.attributes[str(index)] = index
+
+wait, go = os.pipe()
+children = []
+for index in range(8):
+    children.append(os.fork())
+    if not children[-1]:
+        try:
+            os.close(go)
+            os.read(wait, 1)
+            add(index)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+os.close(go)  # all begin now
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+"""
+
+
+def assert_each_once(place: dict[str, Any], start: dict[str, Any]) -> None:
+    added = {f"t{index}": np.full(2000, 1000 + index) for index in range(8)}
+    assert_all(place, start | added)
+    with zt.open(**place) as model:
+        assert model.attributes == {str(index): index for index in range(8)}
+        size = model.identity.size
+    fs, path = locate(place["location"], storage_options=place["storage_options"]).resolve()
+    data = fs.cat_file(path, start=0, end=size)
+    assert [data.count(tensor.tobytes()) for tensor in added.values()] == [1] * 8
+
+
+@fault(9)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize(
-    ("place", "start"),
+    ("place", "client", "start"),
     [
-        ("ministack", LARGE),
-        ("azure", LARGE),
-        ("strict GCS", LARGE),
-        ("strict GCS", SOME),
-        ("memory", SOME),
+        ("local", "json", SOME),
+        ("ministack", "s3fs", LARGE),
+        ("azure", "adlfs", LARGE),
+        pytest.param("strict GCS", "json", LARGE, marks=pytest.mark.slow),
     ],
     indirect=["place"],
 )
-def test_many_writers(place: dict[str, Any], start: dict[str, Any]) -> None:
+def test_many_processes(place: dict[str, Any], client: str, start: dict[str, Any]) -> None:
     write(place, start)
+    named = {**place, "storage_options": dict(place["storage_options"])}
+    command = [sys.executable, "-c", APPENDING, json.dumps(named), client]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert_each_once(place, start)
+
+
+@fault(9)
+@pytest.mark.parametrize(
+    ("place", "start"),
+    [("memory", SOME), ("strict GCS", LARGE), ("strict GCS", SOME)],
+    indirect=["place"],
+)
+def test_many_threads(place: dict[str, Any], start: dict[str, Any]) -> None:
+    write(place, start)
+    barrier = threading.Barrier(8)
 
     def add(index: int) -> None:
-        with zt.append(**place, retries=30) as writer:
-            writer.add_tensor(f"t{index}", np.full(2000, index))
+        barrier.wait(30)
+        with zt.append(**place, retries=100) as writer:
+            writer.add_tensor(f"t{index}", np.full(2000, 1000 + index))
             writer.attributes[str(index)] = index
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(8)))
-    assert_all(place, start | {f"t{index}": np.full(2000, index) for index in range(8)})
-    with zt.open(**place) as model:
-        assert model.attributes == {str(index): index for index in range(8)}
+    assert_each_once(place, start)
 
 
+@fault(15)
 @pytest.mark.parametrize("place", ["moto", "rclone", "gcs"], indirect=True)
 def test_many_writers_are_refused_where_they_would_lose_something(place: dict[str, Any]) -> None:
     write(place, SOME)
@@ -144,6 +206,7 @@ class TestRivals:
         assert_all(place, {"y": np.arange(5)})
 
 
+@fault(10)
 @pytest.mark.parametrize(
     ("name", "retries"),
     [("moto", 0), ("ministack", 0), ("ministack", 2), ("azure", 0), ("azure", 2), ("gcs", 0)],
@@ -192,6 +255,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@fault(12)
 @pytest.mark.parametrize("place", ["ministack", "azure", "gcs"], indirect=True)
 def test_a_killed_writer(place: dict[str, Any]) -> None:
     write(place, LARGE)

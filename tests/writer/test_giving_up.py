@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.faults import fault
 from tests.stores.test_upload_local import file_size_limit
 from ztensor_remote.stores import upload_local
 from ztensor_remote.writer import spool
@@ -69,6 +70,7 @@ def pieces() -> Iterator[Any]:
     raise Mishap
 
 
+@fault(13)
 class TestExceptions:
     @pytest.mark.parametrize("kind", [Mishap, KeyboardInterrupt, SystemExit, GeneratorExit])
     def test_in_the_block(self, path: Path, kind: type[BaseException]) -> None:
@@ -253,6 +255,7 @@ class TestAfterTheEnd:
         other.unlink()
 
 
+@fault(13)
 class TestDropped:
     def test_with_a_warning(self, path: Path) -> None:
         with pytest.warns(ResourceWarning, match=r"model\.zt was dropped unfinished"):

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.faults import fault
 from tests.stores.backends import MakeBackend, StoreBackend
+from ztensor_remote.stores import discard, find_unfinished
 
 from .dying import NEW, OLD, write
 
@@ -42,6 +44,7 @@ def value_of(url: str, options: dict[str, Any]) -> int:
         return int(value)
 
 
+@fault(12)
 @pytest.mark.parametrize(
     "before",
     [
@@ -67,6 +70,7 @@ def test_on_a_disk(tmp_path: Path, before: str) -> None:
     assert value_of(str(tmp_path / "0.zt"), {}) == NEW
 
 
+@fault(12)
 @pytest.mark.parametrize(
     ("name", "points"),
     [
@@ -92,6 +96,10 @@ def test_in_a_store(backend_of: MakeBackend, name: str, points: int) -> None:
     assert {name.removesuffix(".zt") for name in store.names()} == names
     for upload in store.open_uploads():
         assert upload["Key"].removeprefix(f"{store.folder}/").removesuffix(".zt") in names
+    for left in find_unfinished(store.location("")):
+        discard(left)
+    assert store.open_uploads() == []
+    assert {name.removesuffix(".zt") for name in store.names()} == names
 
     write(url(0), options, NEW)
     assert value_of(url(0), options) == NEW
