@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import gguf
+import h5py
 import numpy as np
 import onnx.helper
 import onnx.numpy_helper
@@ -38,7 +39,7 @@ _HEADER = 700
 @cache
 def foreign_originals() -> tuple[Original, ...]:
     """Return all of them, in an order that does not change."""
-    return (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles(), *_onnx())
+    return (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles(), *_onnx(), *_hdf5())
 
 
 def _safetensors() -> Iterator[Original]:
@@ -118,6 +119,19 @@ def _onnx() -> Iterator[Original]:
         graph = onnx.helper.make_graph([], "g", [], [], each)
         model = onnx.helper.make_model(graph, producer_name="fuzz")
         yield Original(f"onnx/{name}", model.SerializeToString(), format="onnx")
+
+
+def _hdf5() -> Iterator[Original]:
+    for libver in ("earliest", "latest"):
+        memory = io.BytesIO()
+        with h5py.File(memory, "w", libver=libver, track_order=False) as file:
+            for name, array in _ARRAYS.items():
+                file[f"group/{name}"] = array
+            file.create_dataset("deflated", data=_ARRAYS["a"], chunks=(3, 4), compression="gzip")
+            file.create_dataset("chunked", data=_ARRAYS["a"], chunks=(1, 4))
+            file.attrs["k"] = "v"
+            file["group/a"].attrs["n"] = [1, 2]
+        yield Original(f"hdf5/{libver}", memory.getvalue())
 
 
 # --- what is done to them -------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from .peek import Peek
 from .pickled import is_archive, is_pickle
 
 Format: TypeAlias = Literal[
-    "auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx"
+    "auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx", "hdf5"
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -38,8 +38,11 @@ _SUFFIXES: dict[str, Format] = {
     ".pkl": "pickle",
     ".pickle": "pickle",
     ".onnx": "onnx",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
 }
-_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy", "pickle", "onnx"))
+_HEAD_FIRST = frozenset(("safetensors", "gguf", "npy", "pickle", "onnx", "hdf5"))
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _NATIVE = frozenset((MAGIC_0_1, MAGIC_1, MAGIC_2))
 
 
@@ -99,6 +102,8 @@ def _of_content(peek: Peek) -> Format | None:
         return "ztensor"
     if head.startswith(gguf.MAGIC):
         return "gguf"
+    if head == _HDF5:
+        return "hdf5"
     if head.startswith(npy.MAGIC):
         return "npy"
     if head.startswith(archive.MAGIC):

@@ -38,7 +38,7 @@ _LONG = re.compile(r"(?<=[0-9])L\b")
 """What Python 2 has behind a size."""
 
 _OTHER = "npy."
-_STORAGE = {
+STORAGE = {
     "b1": ("bool", None),
     "c8": ("f32", "complex64"),
     "c16": ("f64", "complex128"),
@@ -79,11 +79,11 @@ class Header:
         FormatError
         """
         order, kind = self._dtype()
-        if kind not in _STORAGE:
+        if kind not in STORAGE:
             part = make("u8", self.length, size - self.length, None, False)
             attributes = {"descr": str(self.descr)}
             return Tensor(name, self.shape, f"{_OTHER}{kind}", {"data": part}, attributes)
-        storage, logical = _STORAGE[kind]
+        storage, logical = STORAGE[kind]
         nbytes = dtype_of(storage, logical).nbytes(element_count(self.shape))
         if self.length + nbytes > size:
             reject(f"it has {size} bytes, {self.shape} takes {self.length + nbytes}: it is cut off")
@@ -97,7 +97,7 @@ class Header:
         if not isinstance(self.descr, str) or not _DESCR.fullmatch(self.descr):
             reject(f"the dtype {shown(str(self.descr))} is unknown")
         order, kind = self.descr[0], self.descr[1:]
-        return order, kind if kind in _STORAGE or kind[0] not in _SIZED else kind[0]
+        return order, kind if kind in STORAGE or kind[0] not in _SIZED else kind[0]
 
 
 def parse(peek: Peek) -> Manifest:

@@ -11,7 +11,7 @@ from .dtypes import DType, dtype_of
 from .fields import element_count
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
-Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx", "mixed"]
+Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx", "hdf5", "mixed"]
 """Formats of others that are read; "mixed" is several files that are not of one format."""
 
 RAW = "raw"

@@ -62,7 +62,8 @@ class Reader(Loads):
         `identity` tells.
     mmap : bool, optional
         Whether a local file is mapped; by default unless it is on a network filesystem.
-    format : {"auto", "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx"}
+    format : str, default "auto"
+        One of "ztensor", "safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx", "hdf5".
         What kind of file it is; by default its bytes tell, then its name. In a folder, which
         files are meant; by default those of the first of these formats that it has.
 

@@ -1,0 +1,186 @@
+"""HDF5 files, as h5py writes them and reads them."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import ztensor_remote as zt
+from tests.stores.backends import MakeBackend, Through
+from ztensor_remote.interop import hdf5
+
+PLAIN = np.arange(24).reshape(2, 3, 4)
+DTYPES = ["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
+ARRAYS = (
+    {dtype: PLAIN.astype(dtype) for dtype in DTYPES}
+    | {f"group/big {dtype}": PLAIN.astype(f">{dtype}") for dtype in DTYPES}
+    | {"scalar": np.array(1.5), "nothing": np.zeros((3, 0), np.int16)}
+)
+
+
+def made(**options: Any) -> tuple[io.BytesIO, Any]:
+    memory = io.BytesIO()
+    return memory, h5py.File(memory, "w", **options)
+
+
+def check(model: zt.Reader, arrays: dict[str, Any]) -> None:
+    for name, array in arrays.items():
+        tensor = model[name]
+        assert (tensor.shape, tensor.dtype) == (array.shape, array.dtype.newbyteorder("=")), name
+        np.testing.assert_array_equal(tensor.numpy(), array)
+        if array.ndim:
+            np.testing.assert_array_equal(tensor[1:], array[1:])
+
+
+class TestWhatH5pyWrites:
+    @pytest.mark.parametrize("libver", ["earliest", "latest"])
+    @pytest.mark.parametrize("userblock", [0, 512])
+    def test_every_dtype(self, libver: str, userblock: int, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "m.h5", "w", libver=libver, userblock_size=userblock) as file:
+            for name, array in ARRAYS.items():
+                file[name] = array
+        with zt.open(tmp_path / "m.h5") as model:
+            assert model.version == "hdf5" and set(model) == set(ARRAYS)
+            check(model, ARRAYS)
+            model.verify()
+        zt.convert(tmp_path / "m.h5", tmp_path / "m.zt")
+        with zt.open(tmp_path / "m.zt") as model:
+            check(model, ARRAYS)
+
+    def test_one_chunk_plain_or_deflated(self) -> None:
+        memory, file = made()
+        array = np.arange(6000, dtype=np.int32).reshape(60, 100) // 7
+        with file:
+            file.create_dataset("plain", data=array, chunks=array.shape)
+            file.create_dataset("deflated", data=array, chunks=array.shape, compression="gzip")
+        with zt.open(memory.getvalue()) as model:
+            check(model, {"plain": array, "deflated": array})
+            assert model["deflated"].components["data"].encoding == "deflate"
+
+    def test_what_lies_elsewhere_is_refused_with_a_reason(self, tmp_path: Path) -> None:
+        other = tmp_path / "other.h5"
+        with h5py.File(other, "w") as file:
+            file["x"] = np.arange(5)
+        (tmp_path / "raw").write_bytes(bytes(40))
+        with h5py.File(tmp_path / "m.h5", "w") as file:
+            file.create_dataset("chunked", data=np.zeros((10, 10)), chunks=(5, 5))
+            file.create_dataset(
+                "shuffled", data=np.zeros(10), chunks=(10,), compression="gzip", shuffle=True
+            )
+            file.create_dataset("unwritten", (10,), "f4")
+            file.create_dataset("external", (5,), "i8", external=[(str(tmp_path / "raw"), 0, 40)])
+            layout = h5py.VirtualLayout((5,), "i8")
+            layout[:] = h5py.VirtualSource(str(other), "x", (5,))
+            file.create_virtual_dataset("virtual", layout)
+            file["text"] = ["a", "bb"]
+            file["records"] = np.zeros(3, [("a", "f4"), ("b", "i4")])
+            file["empty"] = h5py.Empty("f4")
+            file["link"] = h5py.ExternalLink(str(other), "x")
+            file["soft"] = h5py.SoftLink("/unwritten")
+        with zt.open(tmp_path / "m.h5") as model:
+            assert "link" not in model and "soft" not in model
+            for name, why in {
+                "chunked": "in chunks.*h5repack",
+                "shuffled": "in chunks.*h5repack",
+                "unwritten": "never written",
+                "external": "in other files",
+                "virtual": "in other datasets",
+                "text": "no plain numbers",
+                "records": "no plain numbers",
+                "empty": "no elements",
+            }.items():
+                with pytest.raises(zt.UnsupportedError, match=f"{why}.*tensor '{name}'"):
+                    model[name].numpy()
+
+    def test_attributes(self) -> None:
+        memory, file = made()
+        with file:
+            file.attrs.update({"text": "grüß", "n": 7, "list": [1, 2], "flag": True, "b": b"x"})
+            file["w"] = PLAIN
+            file["w"].attrs["unit"] = "m"
+            file.attrs["ref"] = file["w"].ref
+        with zt.open(memory.getvalue()) as model:
+            assert model.attributes == {
+                "text": "grüß",
+                "n": 7,
+                "list": [1, 2],
+                "flag": True,
+                "b": "x",
+            }
+            assert model["w"].attributes == {"unit": "m"}
+
+    def test_a_group_that_holds_itself(self) -> None:
+        memory, file = made()
+        with file:
+            group = file.create_group("a")
+            group["self"] = file
+            group["w"] = PLAIN
+            file["same"] = group["w"]
+        with zt.open(memory.getvalue()) as model:
+            assert list(model) == ["a/w"] or list(model) == ["same"]
+
+    def test_without_h5py(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        memory, file = made()
+        file.close()
+        monkeypatch.setitem(sys.modules, "h5py", None)
+        with pytest.raises(zt.ZTensorError, match=r"pip install 'ztensor-remote\[hdf5\]'"):
+            zt.open(memory.getvalue())
+
+
+def test_a_dataset_is_the_metadata_and_its_bytes(backend_of: MakeBackend, through: Through) -> None:
+    backend: Any = backend_of("moto")
+    memory, file = made()
+    arrays = {f"w{n}": np.full((300, 1000), n, np.float32) for n in range(3)}
+    with file:
+        for name, array in arrays.items():
+            file[name] = array
+    backend.put("m.h5", memory.getvalue())
+    location, proxy = through(backend, "m.h5")
+    with zt.open(location) as model:
+        assert len(proxy.requests) <= 6 and proxy.response_bytes <= 6 * (64 * 1024 + 40)
+        proxy.clear()
+        np.testing.assert_array_equal(model["w1"].numpy(), arrays["w1"])
+        np.testing.assert_array_equal(model["w2"][7:9], arrays["w2"][7:9])
+        assert [r.response_bytes for r in proxy.requests] == [1_200_000, 8_000]
+
+
+class TestHostileFiles:
+    @pytest.mark.parametrize("size", [0, 8, 100, 2000])
+    def test_that_are_cut_off(self, size: int) -> None:
+        memory, file = made()
+        with file:
+            file["w"] = np.arange(10_000)
+        with pytest.raises(zt.FormatError, match=r"not a valid HDF5 file|cut off"):
+            zt.open(memory.getvalue()[:size], format="hdf5")
+
+    def test_that_are_too_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        memory, file = made()
+        with file:
+            file["w"] = np.arange(10)
+        monkeypatch.setattr(hdf5, "_MOST_BLOCKS", 0)
+        with pytest.raises(zt.LimitError, match="over 0 blocks"):
+            zt.open(memory.getvalue())
+        monkeypatch.undo()
+        monkeypatch.setattr(hdf5, "_MOST_OBJECTS", 1)
+        with pytest.raises(zt.LimitError, match="more than 1 objects"):
+            zt.open(memory.getvalue())
+
+    def test_a_failed_read_does_not_crash_the_interpreter_at_its_end(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "m.h5", "w") as file:
+            file["w"] = np.arange(10)
+        program = (
+            "import sys, ztensor_remote as zt\n"
+            "from ztensor_remote.interop import hdf5\n"
+            "hdf5._MOST_BLOCKS = 0\n"
+            "try:\n    zt.open(sys.argv[1])\n"
+            "except zt.LimitError as error:\n    kept = error\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", program, str(tmp_path / "m.h5")])
+        assert ended.returncode == 0

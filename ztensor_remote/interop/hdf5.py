@@ -1,0 +1,274 @@
+"""HDF5: the datasets that lie in one piece, as h5py tells where they are.
+
+https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import FormatError, LimitError, MissingDependencyError, ZTensorError
+from ..manifest import DEFLATE, Component, Manifest, Tensor
+from ..manifest.dtypes import dtype_of
+from ..manifest.fields import element_count, shown
+from ..manifest.validate import check_expansion
+from .npy import STORAGE
+from .peek import Peek
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+
+_BLOCK = 64 << 10
+"""Bytes of a request: h5py asks for some hundred at a time."""
+
+_MOST_BLOCKS = 4096
+_MOST_OBJECTS = 100_000
+_LONGEST_LIST = 1000
+_ZLIB_HEADER = 2
+
+
+def parse(peek: Peek) -> Manifest:
+    """Return what an HDF5 file says of its datasets, named by their paths.
+
+    Links to other files are not followed.
+
+    Raises
+    ------
+    MissingDependencyError
+        h5py is not installed.
+    FormatError, LimitError, StoreError
+    """
+    h5py = _import_h5py()
+    view = _View(peek)
+    try:
+        return _parsed(h5py, view, peek.size)
+    except Exception as error:
+        failure = view.failure or _failure(error)
+    # Without the frames of h5py: what they hold of libhdf5 must not outlive the interpreter.
+    raise failure.with_traceback(None)
+
+
+def _parsed(h5py: Any, view: _View, size: int) -> Manifest:
+    with h5py.File(view, "r") as file:
+        found = dict(_datasets(h5py, file))
+        tensors = {name: _tensor(h5py, name, each, size) for name, each in found.items()}
+        made = Manifest("hdf5", tensors, _attributes(file))
+    if view.failure is not None:
+        raise view.failure
+    return made
+
+
+def _failure(error: Exception) -> ZTensorError:
+    """Return the error for what h5py found wrong."""
+    if isinstance(error, ZTensorError):
+        return error
+    text = f"not a valid HDF5 file: {type(error).__name__}: {str(error)[:300]}"
+    return FormatError(text, rule="HDF5")
+
+
+def _import_h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise MissingDependencyError(
+            "HDF5 files need h5py: pip install 'ztensor-remote[hdf5]'"
+        ) from None
+    return h5py
+
+
+def _datasets(h5py: Any, file: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the datasets of a file, each under the first of its names."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, Any]] = [("", file)]
+    while waiting:
+        path, thing = waiting.pop()
+        address = h5py.h5o.get_info(thing.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        if len(seen) > _MOST_OBJECTS:
+            raise LimitError(f"the file has more than {_MOST_OBJECTS} objects")
+        if isinstance(thing, h5py.Dataset):
+            yield path, thing
+        elif isinstance(thing, h5py.Group):
+            names = [name for name in thing if _is_inside(h5py, thing, name)]
+            prefix = f"{path}/" if path else ""
+            waiting += [(f"{prefix}{name}", thing[name]) for name in reversed(names)]
+
+
+def _is_inside(h5py: Any, group: Any, name: str) -> bool:
+    """Whether a link leads to an object of this file, by no path that could lead elsewhere."""
+    return isinstance(group.get(name, getlink=True), h5py.HardLink)
+
+
+def _tensor(h5py: Any, name: str, dataset: Any, size: int) -> Tensor:
+    try:
+        name.encode()
+        shape = dataset.shape
+        attributes = _attributes(dataset) or None
+        if shape is None:
+            return Tensor(name, (), "hdf5.empty", {}, attributes)
+        element_count(shape)
+        why, part = _part(h5py, dataset, shape)
+        if part is None:
+            return Tensor(name, shape, f"hdf5.{why}", {}, attributes)
+        if part.length and part.offset + part.length > size:
+            reject(f"it has {part.length} bytes at {part.offset}, the file ends at {size}")
+        check_expansion(part, part.stated_length or 0, "the dataset")
+    except UnicodeEncodeError:
+        reject(f"{shown(name.encode('utf-8', 'replace').decode())} is no name")
+    except FormatError as error:
+        raise error.at(tensor=name) from None
+    return Tensor(name, shape, "dense", {"data": part}, attributes)
+
+
+def _part(h5py: Any, dataset: Any, shape: tuple[int, ...]) -> tuple[str, Component | None]:
+    """Return the elements as a component, or why there is none."""
+    dtype = _dtype(h5py, dataset)
+    if dtype is None:
+        return "type", None
+    storage, logical = STORAGE[dtype.str[1:]]
+    nbytes = dtype_of(storage, logical).nbytes(element_count(shape))
+    swapped = dtype.str.startswith(">")
+
+    def at(offset: int, length: int, **encoding: Any) -> Component:
+        return Component(storage, offset, length, logical, big_endian=swapped, **encoding)
+
+    if not nbytes:
+        return "", at(0, 0)
+    properties = dataset.id.get_create_plist()
+    layout = properties.get_layout()
+    if properties.get_external_count():
+        return "external", None
+    if layout == h5py.h5d.CONTIGUOUS:
+        offset = dataset.id.get_offset()
+        if offset is None:
+            return "unwritten", None
+        if dataset.id.get_storage_size() != nbytes:
+            reject(f"{shape} takes {nbytes} bytes, not {dataset.id.get_storage_size()}")
+        return "", at(offset, nbytes)
+    if layout != h5py.h5d.CHUNKED:
+        return "virtual" if layout == h5py.h5d.VIRTUAL else "compact", None
+    if dataset.chunks != shape or dataset.id.get_num_chunks() != 1:
+        return "chunked", None
+    chunk = dataset.id.get_chunk_info(0)
+    filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
+    if not filters and chunk.size == nbytes:
+        return "", at(chunk.byte_offset, nbytes)
+    if filters == [h5py.h5z.FILTER_DEFLATE] and not chunk.filter_mask:
+        start, length = chunk.byte_offset + _ZLIB_HEADER, chunk.size - _ZLIB_HEADER
+        return "", at(start, max(0, length), encoding=DEFLATE, decoded_length=nbytes)
+    return "chunked", None
+
+
+def _dtype(h5py: Any, dataset: Any) -> np.dtype[Any] | None:
+    """Return the dtype of the elements; None where they are stored in no way that NumPy has."""
+    try:
+        dtype: np.dtype[Any] = dataset.dtype
+        is_plain = dtype.str[1:] in STORAGE
+        stored = dataset.id.get_type()
+        if not is_plain or not (
+            stored.equal(h5py.h5t.py_create(dtype)) or isinstance(stored, h5py.h5t.TypeEnumID)
+        ):
+            return None
+    except (TypeError, ValueError):
+        return None
+    return dtype
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return the attributes that are text, numbers, or short lists of them."""
+    found: dict[str, Any] = {}
+    for name in thing.attrs:
+        try:
+            value = thing.attrs[name]
+        except (TypeError, ValueError, OSError, RuntimeError, KeyError):
+            continue  # of a type that NumPy doesn't have
+        plain = _plain(value)
+        if plain is not None:
+            found[name] = plain
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        if value.size > _LONGEST_LIST or value.dtype.kind not in "biufSU":
+            return None
+        value = value.tolist()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        items = [_plain(item) for item in value]
+        return None if None in items else items
+    return value if isinstance(value, str | bool | int | float) else None
+
+
+class _View(io.RawIOBase):
+    """What h5py takes for a file.
+
+    Attributes
+    ----------
+    failure : ZTensorError or None
+        What a read failed with. It is not raised where it happens: libhdf5 would keep what was
+        under way and crash at its end. There are only zeros from then on.
+    """
+
+    def __init__(self, peek: Peek) -> None:
+        self.failure: ZTensorError | None = None
+        self._peek = peek
+        self._at = 0
+        self._blocks: dict[int, memoryview] = {}
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._peek.size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        memory = memoryview(buffer).cast("B")
+        count = max(0, min(len(memory), self._peek.size - self._at))
+        try:
+            if self.failure is None:
+                self._copy(memory[:count])
+        except ZTensorError as error:
+            # A traceback would keep the buffer, which is libhdf5's, longer than that has it.
+            self.failure = error.with_traceback(None)
+        if self.failure is not None:
+            memory[:count] = bytes(count)
+        self._at += count
+        return count
+
+    def _copy(self, memory: memoryview) -> None:
+        done = 0
+        while done < len(memory):
+            number, start = divmod(self._at + done, _BLOCK)
+            piece = self._block(number)[start : start + len(memory) - done]
+            memory[done : done + len(piece)] = piece
+            done += len(piece)
+
+    def _block(self, number: int) -> memoryview:
+        if number not in self._blocks:
+            if len(self._blocks) >= _MOST_BLOCKS:
+                raise LimitError(f"what the file says of itself is over {_MOST_BLOCKS} blocks")
+            offset = number * _BLOCK
+            length = min(_BLOCK, self._peek.size - offset)
+            self._blocks[number] = self._peek.read(offset, length)
+        return self._blocks[number]
+
+
+def reject(message: str) -> NoReturn:
+    """Raise FormatError."""
+    raise FormatError(f"not a valid HDF5 file: {message}", rule="HDF5")
