@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.cli.command import run
 from tests.stores.backends import MakeBackend, Through
 from ztensor_remote.interop import hdf5
 
@@ -98,6 +99,15 @@ class TestWhatH5pyWrites:
             }.items():
                 with pytest.raises(zt.UnsupportedError, match=f"{why}.*tensor '{name}'"):
                     model[name].numpy()
+
+    def test_the_command_line_names_what_it_can_not_convert(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "m.h5", "w") as file:
+            file.create_dataset("chunked", data=np.zeros((10, 10)), chunks=(5, 5))
+        outcome = run("info", tmp_path / "m.h5", "--json")
+        assert outcome.status == 0 and '"hdf5.chunked"' in outcome.stdout
+        outcome = run("convert", "-f", "hdf5", tmp_path / "m.h5", "-o", tmp_path / "m.zt")
+        assert outcome.status == 1 and "h5repack" in outcome.stderr
+        assert "'chunked'" in outcome.stderr and not (tmp_path / "m.zt").exists()
 
     def test_attributes(self) -> None:
         memory, file = made()

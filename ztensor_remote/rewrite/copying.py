@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..codecs import Hasher
 from ..container import Generation
-from ..errors import located
+from ..errors import UnsupportedError, located
+from ..interop import why_unread
 from ..manifest import Component
 from ..manifest.dtypes import DType
 from ..reader import Blobs, LazyTensor
@@ -202,6 +203,9 @@ class Copying(Assembly):
 
     def _add(self, each: Chosen, feed: Feed) -> None:
         tensor = each.tensor._tensor
+        why = None if tensor.components else why_unread(tensor.format)
+        if why is not None:
+            raise UnsupportedError(why)
         options = Options(attributes=tensor.attributes)
         elements = self._elements(each, feed)
         with self._alone():
