@@ -11,7 +11,14 @@ import pytest
 from tests.servers.s3 import S3Endpoint
 from tests.stores.backends import MakeBackend, StoreBackend
 from tests.stores.conftest import *  # noqa: F403
-from ztensor_remote.stores import locate, open_append, open_sink, open_source
+from ztensor_remote.stores import (
+    discard,
+    find_unfinished,
+    locate,
+    open_append,
+    open_sink,
+    open_source,
+)
 
 from .command import run
 
@@ -51,6 +58,22 @@ def test_uploads(backend_of: MakeBackend, tmp_path: Path) -> None:
     assert one.stdout.count("removed") == 1
     for sink in sinks:
         sink.abort()
+
+
+def test_uploads_with_other_checksums_are_of_other_programs(backend_of: MakeBackend) -> None:
+    store = backend_of("moto")
+    assert isinstance(store, StoreBackend)
+    location = store.location("a/model.zt")
+    ours = open_sink(location)
+    ours.write(DATA)
+    bucket, key, _ = store.fs.split_path(store.key("a/model.zt"))
+    named = {"Bucket": bucket, "Key": key}
+    for algorithm in ("SHA256", "CRC32"):
+        store.fs.call_s3("create_multipart_upload", ChecksumAlgorithm=algorithm, **named)
+    (found,) = find_unfinished(location)
+    discard(found)
+    assert len(store.open_uploads()) == 2
+    ours.abort()
 
 
 def test_what_waits_to_be_joined(backend_of: MakeBackend, tmp_path: Path) -> None:

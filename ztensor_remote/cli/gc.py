@@ -31,7 +31,8 @@ def gc(
     """Abort uploads, and remove temporary files, that nobody will finish.
 
     In S3 an unfinished upload costs money until it is aborted. Those count whose file is URL, or
-    lies below it and ends in .zt; give --older-than more hours than a writer may take.
+    lies below it and ends in .zt, but for those with checksums of another kind than ours; give
+    --older-than more hours than a writer may take.
     """
     from ..stores import discard, find_unfinished, locate
     from .render import print_json, print_line

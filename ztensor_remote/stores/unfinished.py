@@ -17,6 +17,7 @@ from .folder import entry_of
 from .location import Location
 
 _SUFFIX = ".zt"
+_CHECKSUMS = (None, "CRC32C")
 _TEMPORARY = re.compile(
     r"\..+\.[0-9a-f]{12}\.tmp|.+\.[0-9a-f]{32}\.ztensor-tail|\.ztensor-probe-[0-9a-f]{16}"
 )
@@ -46,8 +47,9 @@ class Unfinished:
 def find_unfinished(location: Location) -> list[Unfinished]:
     """Return what writers have left at a place: an object, or a folder with all below it.
 
-    S3 does not tell who began an upload: those count whose object was to be the one that is named,
-    or one that ends in .zt. Temporary files are known by the names that we give them. Azure drops
+    S3 does not tell who began an upload, and lists none of its metadata: those count whose object
+    was to be the one that is named, or one that ends in .zt, but for those with checksums of
+    another kind than ours. Temporary files are known by the names that we give them. Azure drops
     what was not committed by itself.
 
     Parameters
@@ -76,7 +78,7 @@ def _uploads(fs: Any, path: str) -> Iterator[Unfinished]:
         call = partial(fs._call_s3, "list_multipart_uploads", Bucket=bucket, Prefix=key, **marker)
         answer = run(fs, call)
         for upload in answer.get("Uploads", []):
-            if _belongs(upload["Key"], key):
+            if _belongs(upload["Key"], key) and upload.get("ChecksumAlgorithm") in _CHECKSUMS:
                 named = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
                 abort = partial(fs._call_s3, "abort_multipart_upload", Bucket=bucket, **named)
                 yield Unfinished(
