@@ -6,7 +6,8 @@ import io
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import h5py
 import numpy as np
@@ -16,6 +17,9 @@ import ztensor_remote as zt
 from tests.cli.command import run
 from tests.stores.backends import MakeBackend, Through
 from ztensor_remote.interop import hdf5
+
+if TYPE_CHECKING:
+    from ztensor_remote.interop import Peek
 
 PLAIN = np.arange(24).reshape(2, 3, 4)
 DTYPES = ["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
@@ -181,6 +185,12 @@ class TestHostileFiles:
         monkeypatch.setattr(hdf5, "_MOST_OBJECTS", 1)
         with pytest.raises(zt.LimitError, match="more than 1 objects"):
             zt.open(memory.getvalue())
+
+    def test_there_is_nothing_but_zeros_behind_the_end(self) -> None:
+        peek = cast("Peek", SimpleNamespace(size=10, read=lambda at, count: b"x" * count))
+        buffer = bytearray(b"y" * 16)
+        assert hdf5._View(peek).readinto(buffer) == 10
+        assert buffer == b"x" * 10 + bytes(6)
 
     def test_a_failed_read_does_not_crash_the_interpreter_at_its_end(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "m.h5", "w") as file:

@@ -246,8 +246,9 @@ class _View(io.RawIOBase):
         except ZTensorError as error:
             # A traceback would keep the buffer, which is libhdf5's, longer than that has it.
             self.failure = error.with_traceback(None)
-        if self.failure is not None:
-            memory[:count] = bytes(count)
+        # h5py does not look at how many there were: others would be whatever was in its memory.
+        start = count if self.failure is None else 0
+        memory[start:] = bytes(len(memory) - start)
         self._at += count
         return count
 
