@@ -284,6 +284,16 @@ class TestStrictGcs:
         assert bytes(tail) == LARGE[:size][-(1 << 16) :]
         assert source.identity.size == size
 
+    def test_large_data_are_cut_where_the_store_wants_it(
+        self, strict: StrictGcs, place: Place
+    ) -> None:
+        data = os.urandom(5 * PART + 12_345)
+        sink: Any = open_sink(place[0])
+        sink.write(data)
+        sink.lend(data)
+        sink.commit()
+        assert strict.objects["folder/object"][-1].data == data * 2
+
     @pytest.mark.parametrize("keep", [CHUNK, 3 * CHUNK, PART - CHUNK])
     def test_chunks_that_are_stored_in_part(
         self, strict: StrictGcs, place: Place, keep: int

@@ -47,6 +47,7 @@ class GCSSink(PartedSink):
     """
 
     # A session takes bytes in their order only.
+    has_equal_parts = True  # each must be a multiple of 256 KiB
     in_flight = 1
 
     def __init__(
