@@ -141,7 +141,8 @@ class Campaign:
 @pytest.mark.parametrize(
     ("name", "rounds"),
     [("ministack", 1)]
-    + [pytest.param(name, 20, marks=pytest.mark.slow) for name in ("ministack", "gcs", "azure")],
+    # Not gcs: fake-gcs-server publishes an upload whose request was cut off.
+    + [pytest.param(name, 20, marks=pytest.mark.slow) for name in ("ministack", "azure")],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_outages(
