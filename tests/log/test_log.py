@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import s3fs
 
 from tests.faults import fault
-from tests.servers.faults import DropResponse
+from tests.servers.faults import CutRequest, DropResponse, Fault
 from tests.servers.proxy import Request
 from tests.stores.backends import Backend, MakeBackend, StoreBackend, Through
 from tests.stores.test_uploads import publishes
@@ -21,6 +22,7 @@ from ztensor_remote import (
     InvalidInputError,
     NotFoundError,
     StepExistsError,
+    StoreError,
     UnsupportedError,
     Writer,
 )
@@ -188,6 +190,31 @@ class TestAppending:
         assert log.steps() == [1, 2]
         assert_holds(log, 2, state(2))
         assert len(stored(backend.location("run"))) == 4
+
+    @fault(10)
+    @pytest.mark.usefixtures("short_pauses")
+    @pytest.mark.parametrize("backend", ["ministack"], indirect=True)
+    def test_a_root_whose_fate_is_unknown_keeps_its_data(
+        self, backend: Backend, through: Through, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+        assert isinstance(backend, StoreBackend)
+        place, proxy = through(backend, "run")
+        log = CheckpointLog(place)
+        log.append(1, state(1))
+        proxy.clear()
+
+        def lose(request: Request) -> Fault | None:
+            stored = sum(map(publishes, proxy.requests))  # the data, then the root
+            if stored < 2 or request.method == "DELETE":
+                return None
+            return DropResponse() if stored == 2 and publishes(request) else CutRequest(0)
+
+        proxy.fault = lose
+        with pytest.raises(StoreError):
+            log.append(2, state(2))
+        proxy.fault = lambda request: None
+        assert_holds(CheckpointLog(place), 2, state(2))
 
     @pytest.mark.parametrize("step", [-1, 10**12, "1", 1.0, None])
     def test_no_such_number(self, tmp_path: Path, step: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..codecs import Hasher
 from ..container import Generation
-from ..errors import ClosedError, ConcurrentWriteError, StepExistsError
+from ..errors import AccessDeniedError, ClosedError, ConcurrentWriteError, StepExistsError
 from ..manifest import Component, Manifest, Shard
 from ..stores import Folder, open_sink
 from ..types import Bytes
@@ -63,6 +63,11 @@ class DataFile:
         assert self._sink is not None
         return self._sink.shard(self._name)
 
+    def keep(self) -> None:
+        """Leave the file where it is, whatever happens: a root may refer to it."""
+        self._is_stored = False
+        self._sink = None
+
     def abort(self) -> None:
         """Leave nothing behind."""
         self._is_given_up = True
@@ -90,14 +95,17 @@ class RootFile:
 
     def commit(self) -> None:
         """Store the root."""
-        name = root_name(self._step)
-        if self._replaces:
-            self._folder.replace(name, self._data)
-            return
+        store = self._folder.replace if self._replaces else self._folder.create
         try:
-            self._folder.create(name, self._data)
+            store(root_name(self._step), self._data)
         except ConcurrentWriteError:
             raise step_exists(self._folder, self._step) from None
+        except AccessDeniedError:
+            raise
+        except BaseException:
+            # The root may be there, or on its way. If it is not, `prune` removes what it refers to.
+            self._data_file.keep()
+            raise
 
     def abort(self) -> None:
         """Leave nothing of the step behind."""
