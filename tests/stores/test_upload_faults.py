@@ -22,7 +22,7 @@ from tests.faults import fault
 from tests.servers.faults import CutRequest, Delay, DropResponse, Fault, Status
 from tests.servers.proxy import Proxy, Request
 from ztensor_remote.errors import AccessDeniedError, InvalidInputError, NotFoundError, StoreError
-from ztensor_remote.stores import Location, locate, open_sink
+from ztensor_remote.stores import Location, aborting, locate, open_sink
 
 from .backends import PART, MakeBackend, StoreBackend, Through
 
@@ -48,12 +48,9 @@ class Place:
 
     def write(self, data: bytes) -> None:
         sink = open_sink(self.location)
-        try:
+        with aborting(sink):
             sink.write(data)
             sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
 
     def is_untouched(self) -> bool:
         self.proxy.fault = lambda request: None
