@@ -71,7 +71,8 @@ class Link:
                 stream=self._stream,
                 total=max(self._total, self._stream),
                 connections=min(connections, 2 * (os.cpu_count() or 2)) if is_near else connections,
-                smallest_part=_SMALLEST_PART,
+                # At least what a connection carries while a request waits.
+                smallest_part=min(max(_SMALLEST_PART, int(latency * self._stream)), _LARGEST_PART),
                 largest_part=_LARGEST_NEAR if is_near else _LARGEST_PART,
                 largest_borrowed=_LARGEST_PART,
                 over_read=_OVER_READ,
