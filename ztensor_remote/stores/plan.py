@@ -11,7 +11,7 @@ import numpy.typing as npt
 Offsets = npt.NDArray[np.int64]
 
 _WORTH_A_PIECE = 4096
-"""Bytes: shorter runs are picked out of borrowed memory, all at once."""
+"""Bytes from one run to the next: nearer ones are picked out of borrowed memory, all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class Costs:
     smallest_part, largest_part : int
         Bytes of the requests that a large run is split into.
     largest_borrowed : int
-        Bytes of a request that takes memory while it is under way: runs have no place, or are so
-        short that they are picked out of it.
+        Bytes of a request that takes memory while it is under way: runs have no place, or lie so
+        dense that they are picked out of it.
     over_read : float
         The ratio of fetched to wanted bytes that is always accepted; more has to pay twice over.
     """
@@ -127,9 +127,11 @@ class Costs:
 
 
 def is_picked(runs: Runs) -> bool:
-    """Whether runs go through memory that is borrowed: some have no place, or most are short."""
-    is_fine = int(runs.lengths.sum()) < _WORTH_A_PIECE * len(runs.offsets)
-    return bool((runs.targets < 0).any()) or (is_fine and len(runs.offsets) > 1)
+    """Whether runs go through memory that is borrowed: some have no place, or they lie dense."""
+    if (runs.targets < 0).any():
+        return True
+    span = int((runs.offsets + runs.lengths).max() - runs.offsets.min())
+    return len(runs.offsets) > 1 and span < _WORTH_A_PIECE * len(runs.offsets)
 
 
 def plan(runs: Runs, costs: Costs, *, grain: int = 1) -> list[Request]:
