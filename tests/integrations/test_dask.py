@@ -18,6 +18,8 @@ from tests.integrations.clusters import times_fetched
 from tests.reader.models import written
 from tests.servers.s3 import S3Endpoint
 
+pytestmark = pytest.mark.dask
+
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")

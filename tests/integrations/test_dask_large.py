@@ -27,6 +27,7 @@ WORKERS = 4
 AT_ONCE = 8192  # rows: 64 MiB
 
 pytestmark = [
+    pytest.mark.dask,
     pytest.mark.slow,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read there"),

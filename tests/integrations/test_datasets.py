@@ -22,6 +22,7 @@ from ztensor_remote.torch import RowDataset, StepDataset  # noqa: E402
 ROWS = 2000
 # From Python 3.12 on, forking with threads around is warned of: here it is what is tested.
 pytestmark = [
+    pytest.mark.torch,
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
 ]

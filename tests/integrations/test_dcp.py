@@ -28,7 +28,10 @@ from ztensor_remote.torch import StorageReader, StorageWriter  # noqa: E402
 PROGRAM = Path(__file__).with_name("dcp_ranks.py")
 ROOT = PROGRAM.parents[2]
 # With a single process torch tells that it saves without ranks.
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:torch.distributed is disabled"),
+]
 
 
 def folder() -> str:

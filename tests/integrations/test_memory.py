@@ -17,6 +17,8 @@ import pytest
 import ztensor_remote as zt
 from tests.servers.rclone import rclone_server
 
+pytestmark = pytest.mark.torch
+
 ml_dtypes = pytest.importorskip("ml_dtypes")
 pytest.importorskip("torch")
 

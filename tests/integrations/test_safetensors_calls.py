@@ -14,6 +14,8 @@ import ztensor_remote as zt
 from tests.reader.models import new_url
 from tests.servers.s3 import S3Endpoint
 
+pytestmark = pytest.mark.torch
+
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")
 nn = torch.nn

@@ -15,6 +15,8 @@ nn = torch.nn
 from ztensor_remote.integrations import staging  # noqa: E402
 from ztensor_remote.torch import load_state_dict, shard, shard_index  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 
 def stored(state: dict[str, Any], **options: Any) -> str:
     """Write tensors where they have to be fetched."""

@@ -13,6 +13,7 @@ from tests.reader.models import DTYPES, in_memory, mapping_of, model_bytes, numb
 from ztensor_remote.reader import loading
 from ztensor_remote.reader.memory import allocate
 
+pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
 SHAPE = (3, 5)
