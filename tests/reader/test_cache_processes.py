@@ -177,6 +177,7 @@ def test_killed_in_the_middle(
     victim.begin()
     victim.process.wait()
     served.proxy.fault = lambda _: None
+    time.sleep(0.5)  # what the victim has sent may still be on its way
     served.sent()
     heir.begin()
     assert heir.result()["sums"] == sums

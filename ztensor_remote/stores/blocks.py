@@ -109,6 +109,7 @@ class Blocks:
         OSError
             The blocks that were stored before are still what they were.
         """
+        self._mend()
         sums = [_sum(data[start : start + BLOCK]) for start in range(0, len(data), BLOCK)]
         _write(self._data, data, first * BLOCK)
         _write(self._sums, memoryview(np.array(sums, _SUM).tobytes()), first * _SUM.itemsize)
@@ -124,8 +125,9 @@ class Blocks:
     def _mend(self) -> None:
         """Make a file long again that somebody cut: touching what is gone would kill us."""
         if os.fstat(self._data).st_size < self.size:
-            os.ftruncate(self._data, self.size)
+            # In this order: once it is long again, nobody else would notice.
             self._checked = bytearray(len(self._checked))
+            os.ftruncate(self._data, self.size)
 
     def _close(self) -> None:
         for file in (self._data, self._sums):
