@@ -293,7 +293,7 @@ class TestReplacedWhileOpen:
                     read()
 
     def test_in_the_midst_of_a_load(self, served: Served) -> None:
-        arrays = {f"t{number:02}": np.full(30_000, number) for number in range(40)}
+        arrays = {f"t{number:03}": np.full(30_000, number) for number in range(160)}
         served.replace(model_bytes(arrays))
         after = model_bytes({name: -array for name, array in arrays.items()})
         with served.open() as model:
