@@ -21,4 +21,4 @@ def __getattr__(name: str) -> Any:
     """Import what is made of Ray Data."""
     if name not in _OF_RAY_DATA:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_extra(f"{__package__}.integrations.ray_data", extra="ray"), name)
+    return getattr(import_extra(f"{__package__}.integrations.ray_data", library="Ray"), name)

@@ -10,24 +10,12 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
-from tests.reader.models import DTYPES, in_memory, mapping_of, model_bytes, numbers, same
+from tests.reader.models import DTYPES, in_memory, mapping_of, numbers, same
 from ztensor_remote.reader.arrays import is_foreign
 
 SHAPE = (3, 5)
 ARRAYS = {dtype: numbers(dtype, SHAPE) for dtype in DTYPES}
 HANDED = [dtype for dtype in DTYPES if not is_foreign(ARRAYS[dtype].dtype)]
-
-
-@pytest.fixture(scope="module")
-def stored() -> bytes:
-    return model_bytes(ARRAYS)
-
-
-@pytest.fixture
-def path(tmp_path: Path, stored: bytes) -> Path:
-    path = tmp_path / "model.zt"
-    path.write_bytes(stored)
-    return path
 
 
 @pytest.mark.parametrize("place", ["local", "bytes", "fetched"])

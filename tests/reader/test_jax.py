@@ -32,18 +32,6 @@ def all_bits() -> Iterator[None]:
     jax.config.update("jax_enable_x64", False)
 
 
-@pytest.fixture(scope="module")
-def stored() -> bytes:
-    return model_bytes(ARRAYS)
-
-
-@pytest.fixture
-def path(tmp_path: Path, stored: bytes) -> Path:
-    path = tmp_path / "model.zt"
-    path.write_bytes(stored)
-    return path
-
-
 def address_of(array: Any) -> int:
     address: int = array.unsafe_buffer_pointer()
     return address

@@ -21,18 +21,6 @@ IN_TORCH = [dtype for dtype in DTYPES if hasattr(torch, dtype)]
 ARRAYS = {dtype: numbers(dtype, SHAPE) for dtype in DTYPES}
 
 
-@pytest.fixture(scope="module")
-def stored() -> bytes:
-    return model_bytes(ARRAYS)
-
-
-@pytest.fixture
-def path(tmp_path: Path, stored: bytes) -> Path:
-    path = tmp_path / "model.zt"
-    path.write_bytes(stored)
-    return path
-
-
 @pytest.mark.parametrize("place", ["local", "bytes", "fetched"])
 @pytest.mark.parametrize("dtype", IN_TORCH)
 def test_every_dtype(place: str, dtype: str, path: Path, stored: bytes) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
 
 
-import_dask = partial(import_extra, extra="dask")
+import_dask = partial(import_extra, library="Dask")
 
 
 def array(tensor: LazyTensor, chunks: Any = "auto") -> DaskArray:

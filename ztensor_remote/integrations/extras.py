@@ -8,8 +8,8 @@ from typing import Any
 from ..errors import MissingDependencyError
 
 
-def import_extra(module: str, *, extra: str) -> Any:
-    """Return a module of a library that one of our extras brings.
+def import_extra(module: str, *, library: str) -> Any:
+    """Return a module that needs a library which an extra of ours brings.
 
     Raises
     ------
@@ -20,5 +20,5 @@ def import_extra(module: str, *, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"this needs {extra.capitalize()} ({error}): pip install 'ztensor-remote[{extra}]'"
+            f"this needs {library} ({error}): pip install 'ztensor-remote[{library.lower()}]'"
         ) from None

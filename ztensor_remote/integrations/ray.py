@@ -25,7 +25,7 @@ Placement: TypeAlias = Literal["nodes", "here", "spread"]
 _GROUP = 64 << 20
 """Bytes of tensors that a node fetches at once; twice as much is in its memory for a moment."""
 
-import_ray = partial(import_extra, extra="ray")
+import_ray = partial(import_extra, library="Ray")
 
 
 class SharedTensors(Mapping[str, Any]):

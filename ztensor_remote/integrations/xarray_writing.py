@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InvalidInputError, MissingDependencyError, located
+from ..errors import InvalidInputError, located
 from ..types import StorageOptions
 from ..writer import Writer
 from ..writer.assembly import DEFAULT
 from ..writer.rules import Checksum
+from .extras import import_extra
 from .pieces import keys_of
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ ENCODING = "_Encoding"
 
 _PIECE = 64 << 20
 """Bytes of a variable that are computed at a time, where its chunks are not larger."""
+
+import_xarray = partial(import_extra, library="xarray")
 
 
 def to_zt(
@@ -64,18 +68,6 @@ def to_zt(
         writer.attributes.update(_plain(attributes))
         for name, variable in encoded.items():
             _add(writer, name, variable)
-
-
-def import_xarray(module: str) -> Any:
-    """Return a module of xarray's, or say how to get it."""
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"this needs xarray ({error}): pip install 'ztensor-remote[xarray]'"
-        ) from None
 
 
 def _encoded(name: Any, variable: Variable) -> Variable:

@@ -110,7 +110,7 @@ class Landing:
         runs = request.runs
         length = int(runs.lengths[0])
         steps, strides = np.diff(runs.offsets), np.diff(runs.targets)
-        if len(steps) < 1 or _is_lent(runs):
+        if len(steps) < 1 or runs.has_lent:
             return False
         if (runs.lengths != length).any() or (steps != steps[0]).any() or steps[0] < length:
             return False
@@ -138,11 +138,6 @@ def _gaps(runs: Runs) -> Offsets:
 
 def _widest_gap(request: Request) -> int:
     return int(_gaps(request.runs).max(initial=0))
-
-
-def _is_lent(runs: Runs) -> bool:
-    """Whether runs are handed over, for which memory is lent."""
-    return bool((runs.targets < 0).any())
 
 
 def _is_overlapping(runs: Runs) -> bool:

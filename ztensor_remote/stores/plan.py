@@ -49,6 +49,11 @@ class Runs:
             np.concatenate([runs.targets for runs in each]),
         )
 
+    @property
+    def has_lent(self) -> bool:
+        """Whether some are handed over, for which memory is lent."""
+        return bool((self.targets < 0).any())
+
     def moved(self, by: int, targets_by: int) -> Runs:
         """Return the runs at other offsets and targets, each so many bytes later."""
         return Runs(self.offsets + by, self.lengths, self.targets + targets_by)
@@ -128,7 +133,7 @@ class Costs:
 
 def is_picked(runs: Runs) -> bool:
     """Whether runs go through memory that is borrowed: some have no place, or they lie dense."""
-    if (runs.targets < 0).any():
+    if runs.has_lent:
         return True
     span = int((runs.offsets + runs.lengths).max() - runs.offsets.min())
     return len(runs.offsets) > 1 and span < _WORTH_A_PIECE * len(runs.offsets)
