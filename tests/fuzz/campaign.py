@@ -20,22 +20,41 @@ from .worker import Report, serve
 _SILENCE = 60.0
 """Seconds after which a worker that says nothing is taken for hung in C code."""
 
+_WARM_UP = 300.0
+"""Seconds until a worker is ready, on a machine that does much else."""
+
+
+class WorkerError(Exception):
+    """A worker can't be started: nothing can be examined."""
+
 
 def run_cases(seeds: Sequence[int], *, jobs: int = 1) -> Iterator[Report]:
-    """Examine the cases of these numbers; yield what became of each, as it ends."""
+    """Examine the cases of these numbers; yield what became of each, as it ends.
+
+    Raises
+    ------
+    WorkerError
+        A worker dies before it is ready, or does not become so.
+    """
     with tempfile.TemporaryDirectory() as folder, HttpServer(Path(folder)) as server:
-        reports: SimpleQueue[Report] = SimpleQueue()
+        reports: SimpleQueue[Report | Exception] = SimpleQueue()
 
         def examine(share: Iterable[int]) -> None:
-            with Worker(server.url, folder) as worker:
-                for seed in share:
-                    reports.put(worker.examine(seed))
+            try:
+                with Worker(server.url, folder) as worker:
+                    for seed in share:
+                        reports.put(worker.examine(seed))
+            except Exception as error:  # whoever waits for the reports has to know
+                reports.put(error)
 
         threads = [Thread(target=examine, args=(seeds[n::jobs],), daemon=True) for n in range(jobs)]
         for thread in threads:
             thread.start()
         for _ in seeds:
-            yield reports.get()
+            report = reports.get()
+            if isinstance(report, Exception):
+                raise report
+            yield report
         for thread in threads:
             thread.join()
 
@@ -54,7 +73,21 @@ class Worker:
         with _few_arenas():
             self._process.start()
         theirs.close()
-        self._channel.recv()  # it is ready; that it dies before is no finding
+        problem = self._warmed_up()
+        if problem is not None:
+            self._stop()
+            raise WorkerError(f"a worker {problem}, before its first case")
+
+    def _warmed_up(self) -> str | None:
+        """Wait until the process is ready; return why it is not."""
+        try:
+            if not self._channel.poll(_WARM_UP):
+                return f"was not ready in {_WARM_UP} s"
+            self._channel.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            return f"died: exit code {self._process.exitcode}"
+        return None
 
     def examine(self, seed: int) -> Report:
         """Return what becomes of a case."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -14,13 +15,12 @@ from typing import Any
 import numpy as np
 
 import ztensor_remote as zt
-from tests.reader.models import MEMORY
 from ztensor_remote.cli import main
 from ztensor_remote.cli.describe import describe
-from ztensor_remote.manifest import Component, Manifest
+from ztensor_remote.manifest import Component, Manifest, Tensor
 
 from .mutate import Case
-from .originals import Original
+from .originals import STEM, Original, in_memory
 
 Outcome = Any
 """What a read gave, in a form that can be compared: arrays as bytes, errors as their types."""
@@ -186,15 +186,13 @@ def _check_data(case: Case, truth: Truth, manifest: Manifest, found: Mapping[str
     was, before = truth
     for name, outcome in found.items():
         tensor = manifest.tensors[name]
-        stored = {role: _stored(case.mutant, part) for role, part in tensor.components.items()}
+        stored = _stored(case.mutant, manifest, tensor)
         if tensor.strides is None:
             _check_raw(name, tensor.layout, tensor.components, stored, outcome)
         old = was.tensors.get(name)
         if old is None or manifest.version != was.version or _sense(tensor) != _sense(old):
             continue
-        untouched = stored == {
-            role: _stored(case.original, part) for role, part in old.components.items()
-        }
+        untouched = stored == _stored(case.original, was, old)
         is_vouched = all(
             (part.digest or "").startswith(_CHECKABLE) for part in tensor.components.values()
         )
@@ -223,8 +221,20 @@ def _check_raw(
         assert outcome[2] == stored["data"], f"{name!r} is not what is stored"
 
 
-def _stored(file: Original, part: Component) -> bytes:
-    data = file.data if part.shard is None else file.shards.get(f"-{part.shard}.zt", b"")
+def _stored(file: Original, manifest: Manifest, tensor: Tensor) -> dict[str, bytes]:
+    """Return the bytes of a tensor's components."""
+    return {role: _bytes_of(file, manifest, part) for role, part in tensor.components.items()}
+
+
+def _bytes_of(file: Original, manifest: Manifest, part: Component) -> bytes:
+    data = file.data
+    if part.shard is not None:
+        # One of several files, or a shard of one of them, or of the file itself.
+        root, _, name = part.shard.rpartition("/")
+        shard = manifest.shards.get(part.shard)
+        stem = posixpath.splitext(root)[0] or STEM
+        name = name if shard is None else shard.file or f"{stem}-{name}.zt"
+        data = file.files.get(name, b"")
     return data[part.offset : part.offset + part.length] if part.length else b""
 
 
@@ -240,15 +250,6 @@ def _truth(original: Original) -> Truth:
     limits = zt.Limits(connections=4)
     with zt.open(located, limits=limits, format=original.format) as reader:
         return reader.manifest, {name: _read(reader[name]) for name in reader}
-
-
-def in_memory(file: Original) -> str:
-    """Put a file where it has to be fetched; the one before is gone."""
-    MEMORY.store.clear()
-    MEMORY.pipe_file("/fuzz/model.zt", file.data)
-    for ending, data in file.shards.items():
-        MEMORY.pipe_file(f"/fuzz/model{ending}", data)
-    return "memory://fuzz/model.zt"
 
 
 # --- the command line -----------------------------------------------------------------------------

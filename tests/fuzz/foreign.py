@@ -24,8 +24,10 @@ import safetensors.numpy
 
 from ztensor_remote.interop.pickled import is_legacy as is_of_torch
 
+from .binary import bent_gguf, bent_onnx
 from .manifests import NUMBERS
 from .originals import Original
+from .several import bent_index, of_onnx, of_safetensors
 
 FOREIGN = 1 << 40
 """Cases whose number is at least this are of other formats."""
@@ -39,7 +41,8 @@ _HEADER = 700
 @cache
 def foreign_originals() -> tuple[Original, ...]:
     """Return all of them, in an order that does not change."""
-    return (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles(), *_onnx(), *_hdf5())
+    of_one = (*_safetensors(), *_gguf(), *_npy(), *_npz(), *_pickles(), *_onnx(), *_hdf5())
+    return (*of_one, *of_safetensors(), *of_onnx())
 
 
 def _safetensors() -> Iterator[Original]:
@@ -150,6 +153,12 @@ def mutated(rng: Random, original: Original) -> tuple[bytes, str]:
         mutations += [_bent_record] * 5
     if original.name.startswith("pickles"):
         mutations += [_bent_pickle] * 8
+    if original.name.startswith("gguf"):
+        mutations += [bent_gguf] * 7
+    if original.name.startswith("onnx"):
+        mutations += [bent_onnx] * 7
+    if original.ending.endswith(".json"):
+        mutations += [bent_index] * 14
     mutate = rng.choice(mutations)
     data, how = mutate(rng, original.data)
     return data, f"{mutate.__name__.strip('_')}: {how}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
 from .foreign import FOREIGN, foreign_originals, mutated
 from .manifests import Layout, splice, without_digests
-from .originals import Original, originals
+from .originals import Original, kind_of, originals
+from .several import shard_of
 
 Mutation = Callable[[Random, bytes], tuple[bytes, str]]
 
@@ -38,20 +39,30 @@ class Case:
 def make_case(seed: int) -> Case:
     """Return the mutated file of this number."""
     rng = Random(seed)
-    if seed >= FOREIGN:
-        original = rng.choice(foreign_originals())
-        changed, how = mutated(rng, original)
-        return Case(seed, original, replace(original, data=changed), how)
-    original = rng.choice(originals())
-    mutate = rng.choice(_MUTATIONS)
-    name = mutate.__name__.strip("_")
+    original = _chosen(rng, seed)
+    mutate = mutated if seed >= FOREIGN else _mutated
     if original.shards and rng.random() < 0.4:
         shard = rng.choice(sorted(original.shards))
-        changed, how = mutate(rng, original.shards[shard])
+        changed, how = mutate(rng, shard_of(original, shard))
         mutant = replace(original, shards={**original.shards, shard: changed})
-        return Case(seed, original, mutant, f"{name} in {shard}: {how}")
+        return Case(seed, original, mutant, f"in {shard}: {how}")
+    changed, how = mutate(rng, original)
+    return Case(seed, original, replace(original, data=changed), how)
+
+
+def numbers_of(kind: str, seeds: Iterable[int]) -> Iterator[int]:
+    """Return the numbers of files of one kind, as `kind_of` calls them."""
+    return (seed for seed in seeds if kind_of(_chosen(Random(seed), seed)) == kind)
+
+
+def _chosen(rng: Random, seed: int) -> Original:
+    return rng.choice(foreign_originals() if seed >= FOREIGN else originals())
+
+
+def _mutated(rng: Random, original: Original) -> tuple[bytes, str]:
+    mutate = rng.choice(_MUTATIONS)
     changed, how = mutate(rng, original.data)
-    return Case(seed, original, replace(original, data=changed), f"{name}: {how}")
+    return changed, f"{mutate.__name__.strip('_')}: {how}"
 
 
 def _position(rng: Random, data: bytes) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import xxhash
 
 import ztensor_remote as zt
 from tests.formats import build
@@ -18,6 +19,8 @@ from tests.reader.models import MEMORY, numbers, written
 SPARSE = np.array([[0, 2, 0, 0], [0, 0, 0, 3], [0, 0, 0, 0], [5, 0, 7, 0]], np.float32)
 PLAIN = ["float32", "bool", "int8", "uint64", "float16"]
 LOGICAL = ["bfloat16", "float8_e4m3fn", "complex64"]
+STEM = "model"
+"""How the names of files begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +33,50 @@ class Original:
         By what follows the file's own name in theirs, ``"-part1.zt"``.
     format : str
         What it is opened as, where its bytes don't tell.
+    ending : str
+        Of the file's own name.
+    is_folder : bool
+        Whether the folder is opened, and the files in it are found.
     """
 
     name: str
     data: bytes
     shards: Mapping[str, bytes] = field(default_factory=dict)
     format: Any = "auto"
+    ending: str = ".zt"
+    is_folder: bool = False
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """All files by their names, its own first."""
+        each = {self.ending: self.data, **self.shards}
+        return {f"{STEM}{ending}": data for ending, data in each.items()}
+
+    @property
+    def opened(self) -> str:
+        """What is opened, within the folder that the files lie in."""
+        return "" if self.is_folder else f"{STEM}{self.ending}"
+
+
+@cache
+def kind_of(original: Original) -> str:
+    """Return the version of zTensor, or the other format that it is in; "2+" has shards."""
+    with zt.open(in_memory(original), format=original.format) as reader:
+        return reader.manifest.version + "+" * bool(original.shards)
+
+
+def in_memory(file: Original) -> str:
+    """Put a file where it has to be fetched; the one before is gone."""
+    MEMORY.store.clear()
+    for name, data in file.files.items():
+        MEMORY.pipe_file(f"/fuzz/{name}", data)
+    return f"memory://fuzz/{file.opened}"
 
 
 @cache
 def originals() -> tuple[Original, ...]:
     """Return all of them, in an order that does not change."""
-    return (*_published(), *_ours(), *_by_hand())
+    return (*_published(), *_ours(), *_by_hand(), _sharded())
 
 
 def _published() -> Iterator[Original]:
@@ -151,3 +186,19 @@ def _sparse_2(layout: str) -> bytes:
         parts[role] = build.part_2(dtype=dtype, blob=[number * 4096, array.nbytes])
     manifest = build.root_2({"t": build.object_2(shape=[3, 4], layout=layout, parts=parts)})
     return build.file_2(manifest, blobs)
+
+
+def _sharded() -> Original:
+    """Return a root with blobs of its own, in a shard beside it, and in one that it names."""
+    blobs = {4096: build.EIGHT, 8192: np.arange(600, dtype="<u2").tobytes()}
+    data = build.file_2(build.root_2({}), blobs)
+    shard = {"size": len(data), "digest": f"xxh3:{xxhash.xxh3_64_hexdigest(data)}"}
+    shards = {"base": shard, "named": shard | {"file": "model-other.bin"}}
+    objects = {"here": build.object_2()}
+    for name in shards:
+        near = build.part_2(shard=name)
+        far = build.part_2(dtype="u16", blob=[8192, 1200], shard=name)
+        objects[f"{name}.near"] = build.object_2(parts={"data": near})
+        objects[f"{name}.far"] = build.object_2(shape=[20, 30], parts={"data": far})
+    root = build.file_2(build.root_2(objects, shards=shards), {4096: build.EIGHT})
+    return Original("by-hand/2-shards", root, {"-base.zt": data, "-other.bin": data})

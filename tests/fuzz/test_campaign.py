@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import ztensor_remote as zt
 from ztensor_remote.reader import Blobs
 
+from . import campaign
 from .campaign import run_cases
-from .examine import examine, in_memory
+from .examine import examine
 from .foreign import FOREIGN, foreign_originals
 from .mutate import Case, make_case
-from .originals import Original, originals
+from .originals import Original, in_memory, originals
 
 pytestmark = pytest.mark.fuzz
 
@@ -55,7 +57,19 @@ def test_a_number_stands_for_a_file() -> None:
 
 def test_the_originals_are_valid() -> None:
     for original in (*originals(), *foreign_originals()):
-        examine(unchanged(original), lambda file: file.data, limits=LIMITS)
+        examine(unchanged(original), in_memory, limits=LIMITS)
+
+
+def die(*_: object) -> None:
+    os._exit(3)
+
+
+def test_a_worker_that_dies_in_its_warm_up_ends_the_campaign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(campaign, "serve", die)
+    with pytest.raises(campaign.WorkerError, match="died: exit code 3"):
+        list(campaign.run_cases(range(2)))
 
 
 def unchanged(original: Original) -> Case:

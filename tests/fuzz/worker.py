@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,10 +19,10 @@ from typing import Any
 
 import ztensor_remote as zt
 
-from .examine import examine, in_memory
+from .examine import examine
 from .foreign import FOREIGN
 from .mutate import Case, make_case
-from .originals import Original, originals
+from .originals import Original, in_memory, originals
 
 CPU_SECONDS = 2.0
 """Of all threads: on a busy machine a clock on the wall tells nothing."""
@@ -52,12 +53,15 @@ class Report:
         What must not happen, at length.
     memory : int
         Bytes that were needed at the peak, beyond those before.
+    seconds : float
+        CPU time, of all threads.
     """
 
     seed: int
     result: str
     failure: str | None = None
     memory: int = 0
+    seconds: float = 0.0
 
 
 def serve(channel: Connection, http: str, folder: str) -> None:
@@ -73,7 +77,7 @@ def serve(channel: Connection, http: str, folder: str) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESS_SPACE, resource.RLIM_INFINITY))
         channel.send(None)  # ready
         while (seed := channel.recv()) is not None:
-            rng = Random(seed)
+            rng = Random(f"place {seed}")  # another than that which chose the file
             channel.send(_examined(make_case(seed), rng.choice(places), rng.choice(_LIMITS)))
 
 
@@ -81,6 +85,7 @@ def _examined(case: Case, place: Callable[[Original], Any], limits: zt.Limits) -
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
     before = _status("VmRSS")
     failure = None
+    started = time.process_time()
     try:
         with _time_limits():
             result = examine(case, place, limits=limits)
@@ -88,11 +93,12 @@ def _examined(case: Case, place: Callable[[Original], Any], limits: zt.Limits) -
         result = f"FAILED: {type(error).__name__}"
         where = f"{case.original.name}, {case.how}, as {place.__name__}, {limits}"
         failure = f"{where}\n{traceback.format_exc()}"
+    seconds = time.process_time() - started
     memory = _status("VmHWM") - before
     if failure is None and memory > EXTRA_MEMORY:
         result = "FAILED: memory"
         failure = f"{case.original.name}, {case.how}, {place.__name__}: {memory >> 20} MiB"
-    return Report(case.seed, result, failure, memory)
+    return Report(case.seed, result, failure, memory, seconds)
 
 
 @contextmanager
@@ -129,17 +135,15 @@ def _places(folder: Path, url: str) -> list[Callable[[Original], Any]]:
         # Another file each time, as the one before may still be mapped.
         for old in folder.iterdir():
             old.unlink()
-        for ending, data in file.shards.items():
-            (folder / f"model{ending}").write_bytes(data)
-        path = folder / "model.zt"
-        path.write_bytes(file.data)
-        return path
+        for name, data in file.files.items():
+            (folder / name).write_bytes(data)
+        return folder / file.opened
 
-    def in_bytes(file: Original) -> bytes:
-        return file.data
+    def in_bytes(file: Original) -> Any:
+        return file.data if file.ending == ".zt" else in_memory(file)
 
     def over_http(file: Original) -> str:
         local(file)
-        return f"{url}/model.zt"
+        return f"{url}/{file.opened}"
 
     return [local, local, local, in_memory, in_memory, in_memory, in_bytes, over_http]
