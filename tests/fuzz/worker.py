@@ -11,11 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Any
+
+import typer.main
 
 import ztensor_remote as zt
 
@@ -67,6 +70,8 @@ class Report:
 def serve(channel: Connection, http: str, folder: str) -> None:
     """Examine the cases whose numbers come; `folder` is what the HTTP server at `http` serves."""
     warnings.simplefilter("error")
+    # Made of the functions anew for each call, the command would take most of the time.
+    typer.main.get_command = cache(typer.main.get_command)
     originals()
     with tempfile.TemporaryDirectory(dir=folder) as own:
         places = _places(Path(own), f"{http}/{Path(own).name}")

@@ -101,6 +101,11 @@ class TestDigests:
             assert model["w"].components["data"].digest is None
             model["w"].numpy()
 
+    @pytest.mark.parametrize("verify", ["slice", "", None, 2])
+    def test_are_not_left_out_by_a_misspelled_word(self, verify: Any) -> None:
+        with pytest.raises(zt.InvalidInputError, match="give True, False or 'slices'"):
+            zt.open(model_bytes({"w": ARRAY}), verify=verify)
+
 
 class TestVerify:
     @places

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import ClosedError, ConcurrentWriteError, NotFoundError, UnsupportedError
 from ..reader import Reader
-from ..stores import Folder, Limits, Location, locate
+from ..stores import Folder, Limits, Location, limits_of, locate
 from ..types import StorageOptions
 from ..writer import Writer
 from ..writer.assembly import Options
@@ -65,7 +65,7 @@ class CheckpointLog:
         self._compress = compress
         self._single_writer = single_writer
         self._verify = verify
-        self._limits = limits
+        self._limits = limits_of(limits)
         self._uploads = Uploads()
         self._lock = threading.Lock()
         self._base: Base | None = None

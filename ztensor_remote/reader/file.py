@@ -20,6 +20,7 @@ from ..stores import (
     Source,
     Stats,
     cache_at,
+    limits_of,
     locate,
 )
 from ..types import StorageOptions, Verify
@@ -75,6 +76,8 @@ class Reader(Loads):
         The object can't be reached.
     ObjectChangedError
         It is not, or no longer, the version that `identity` names.
+    InvalidInputError
+        An argument is none that there is.
     FormatError
         It is no file of tensors, or a damaged one (SPEC.md §11).
 
@@ -98,6 +101,9 @@ class Reader(Loads):
         format: Format = "auto",
         send_manifest: bool = False,
     ) -> None:
+        limits = limits_of(limits)
+        if verify not in (True, False, "slices"):
+            raise InvalidInputError(f"verify={verify!r}; give True, False or 'slices'")
         kept = cache_at(cache)
         is_list = isinstance(location, list | tuple)
         if is_list and not location:
@@ -107,7 +113,6 @@ class Reader(Loads):
             for each in (location if is_list else [location])
         ]
         place: Place = tuple(places) if is_list else places[0]
-        limits = limits or Limits()
         opened = open_place(place, pinned=identity, limits=limits, format=format)
         self._begin(place, opened, verify, limits, format, send_manifest)
 

@@ -10,7 +10,7 @@ from .folder import Entry, Folder, delete
 from .gathered import GatheredSource, Gathering
 from .guarantees import Guarantees, guarantees_of
 from .landing import Landing
-from .limits import Limits
+from .limits import Limits, limits_of
 from .listing import is_pattern, matching, named, names_in, url_of_all
 from .local import MappedSource, copy_out
 from .location import Location, locate
@@ -61,6 +61,7 @@ __all__ = [
     "give_up",
     "guarantees_of",
     "is_pattern",
+    "limits_of",
     "locate",
     "matching",
     "named",

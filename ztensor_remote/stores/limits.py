@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any
+
+from ..errors import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,11 @@ class Limits:
     hedge_after : float or None
         Seconds after which a request that is not done gets a second one beside it, and the
         faster of the two counts. Off by default: it costs requests and bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        A bound is no number, or not positive.
     """
 
     max_decoded: int = 64 << 30
@@ -33,3 +43,33 @@ class Limits:
     timeout: float = 30.0
     deadline: float | None = None
     hedge_after: float | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            wanted, meant = _WHOLE if isinstance(each.default, int) else _SECONDS
+            is_number = isinstance(value, wanted)
+            if not is_number or not 0 < value < math.inf:
+                raise InvalidInputError(f"limits: {each.name}={value!r}; give {meant}")
+
+
+_WHOLE = (Integral, "a whole number above 0")
+_SECONDS = (Real, "a number of seconds above 0")
+
+
+def limits_of(argument: Any) -> Limits:
+    """Return the limits that an argument means; those by default for None.
+
+    Raises
+    ------
+    InvalidInputError
+        It is something else.
+    """
+    if argument is None:
+        return Limits()
+    if not isinstance(argument, Limits):
+        kind = type(argument).__name__
+        raise InvalidInputError(f"limits= is a {kind}; give a Limits, Limits(connections=16)")
+    return argument
