@@ -15,8 +15,15 @@ from io import DEFAULT_BUFFER_SIZE
 from .control import Control
 from .scatter import Scatter
 
-_CHUNK = 1 << 20
-"""Bytes after which a transfer looks up: whether it goes on, and what is to be done with them."""
+_CHUNK = 16 << 20
+"""Bytes after which a transfer looks up, and notes how far it is.
+
+Each time the others may have to wait for this thread. Who gives a transfer up need not wait for it:
+that shuts its connections.
+"""
+
+_STEP = 1 << 20
+"""Bytes that are taken at once of a body whose length is not known."""
 
 _RECORD = 8 << 10
 """Bytes: less at once means that the sender is not keeping up."""
@@ -75,7 +82,7 @@ def _receive_to_its_end(
     """Receive a body that does not say how long it is."""
     while scatter.missing:
         sock.settimeout(control.remaining(timeout))
-        data = response.read1(min(_CHUNK, scatter.missing))
+        data = response.read1(min(_STEP, scatter.missing))
         if not data:
             return False
         scatter.write(data)

@@ -8,7 +8,7 @@ from ..types import Bytes
 from .control import Control
 
 _MOST_ROOMS = 256
-"""The kernel takes 1024 at once, and a megabyte is seldom in more."""
+"""The kernel takes 1024 at once, but more than these are seldom worth the list."""
 
 
 class Scatter:
