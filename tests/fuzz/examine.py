@@ -17,7 +17,7 @@ import numpy as np
 import ztensor_remote as zt
 from ztensor_remote.cli import main
 from ztensor_remote.cli.describe import describe
-from ztensor_remote.manifest import Component, Manifest, Tensor
+from ztensor_remote.manifest import ChunkGrid, Component, Manifest, Tensor
 
 from .mutate import Case
 from .originals import STEM, Original, in_memory
@@ -235,13 +235,23 @@ def _bytes_of(file: Original, manifest: Manifest, part: Component) -> bytes:
         stem = posixpath.splitext(root)[0] or STEM
         name = name if shard is None else shard.file or f"{stem}-{name}.zt"
         data = file.files.get(name, b"")
+    if part.grid is not None:
+        spans = zip(part.grid.offsets.tolist(), part.grid.lengths.tolist(), strict=True)
+        return b"".join(data[start : start + length] for start, length in spans)
     return data[part.offset : part.offset + part.length] if part.length else b""
 
 
 def _sense(tensor: Any) -> Any:
     """Return what decides how bytes are read, without the place they lie at."""
-    parts = {role: replace(part, offset=0) for role, part in tensor.components.items()}
-    return tensor.shape, tensor.format, tensor.strides, parts
+    parts = {role: replace(part, offset=0, grid=None) for role, part in tensor.components.items()}
+    grids = [_facts(part.grid) for part in tensor.components.values() if part.grid is not None]
+    return tensor.shape, tensor.format, tensor.strides, parts, grids
+
+
+def _facts(grid: ChunkGrid) -> Any:
+    arrays = (grid.numbers, grid.lengths, grid.masks)
+    of_all = (grid.shape, grid.chunk, grid.filters, grid.fill)
+    return of_all, [array.tolist() for array in arrays]
 
 
 @cache

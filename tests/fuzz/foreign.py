@@ -135,6 +135,25 @@ def _hdf5() -> Iterator[Original]:
             file.attrs["k"] = "v"
             file["group/a"].attrs["n"] = [1, 2]
         yield Original(f"hdf5/{libver}", memory.getvalue())
+        yield Original(f"hdf5/chunks-{libver}", _chunks(libver))
+
+
+def _chunks(libver: str) -> bytes:
+    """Return a file with a dataset for each filter, and each way in which chunks are found."""
+    array = (np.arange(48, dtype=">i2") // 5).reshape(6, 8)
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=libver) as file:
+        all_three: dict[str, Any] = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+        file.create_dataset("fixed", data=array, chunks=(4, 5), **all_three)
+        file.create_dataset("rows", data=array, chunks=(4, 5), maxshape=(None, 8), **all_three)
+        file.create_dataset("tree", data=array, chunks=(4, 5), maxshape=(None, None))
+        file.create_dataset("lzf", data=array, chunks=(6, 4), compression="lzf", shuffle=True)
+        file.create_dataset("early", (6, 8), "u1", chunks=(4, 5), dcpl=early)
+        file.create_dataset("none", (6, 8), "f4", chunks=(4, 5), fillvalue=1.5)
+        file.create_dataset("some", (6, 8), "c8", chunks=(2, 3), compression="gzip")[2, 3] = 1j
+    return memory.getvalue()
 
 
 # --- what is done to them -------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from .crc import CRC_32, combine
 from .deflate import Inflater
 from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_digests, is_checkable
 from .encoder import FrameEncoder
+from .filters import unfilter
 from .latin_1 import Latin1Decoder
 from .seekable import SeekTable, likely_table_length, read_table, table_length
 from .varints import VarintDecoder
@@ -31,4 +32,5 @@ __all__ = [
     "table_length",
     "too_long",
     "too_short",
+    "unfilter",
 ]

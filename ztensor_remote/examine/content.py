@@ -69,7 +69,7 @@ def _as_version_2(reader: Reader) -> Manifest:
 def _announced(reader: Reader) -> Iterator[StoredBlob]:
     for tensor in reader.manifest.tensors.values():
         for part in tensor.components.values():
-            if not _is_digested(reader, part) and tensor.strides is None:
+            if not _is_digested(reader, part) and not tensor.is_rearranged:
                 yield StoredBlob(reader._blobs, part)
 
 
@@ -97,7 +97,7 @@ def _part(lazy: LazyTensor, role: str, feed: Feed) -> Component:
     part = lazy._tensor.components[role]
     elements = StoredElements.of(lazy.components[role], lazy._blobs, part, feed)
     hasher = Hasher("xxh3")
-    if lazy._tensor.strides is None:
+    if not lazy._tensor.is_rearranged:
         elements.decode(hasher.update)
     else:
         for block in blocks(lazy):

@@ -12,7 +12,7 @@ from ..errors import InvalidInputError, UnsupportedError
 from ..manifest.cbor import encode
 from ..reader import LazyTensor
 from ..reader.arrays import Array
-from ..reader.blocks import Blocks, keys
+from ..reader.blocks import Blocks, chunk_of, keys
 from ..reader.show import dtype_text
 from ..reader.sparse import CSR
 from ..rewrite.places import opened
@@ -129,7 +129,8 @@ def _pairs(first: LazyTensor, second: LazyTensor) -> Iterator[tuple[Array, Array
             yield from _components(first, second)
             return
         parts = Blocks(first), Blocks(second)
-        for key in keys(first.shape, itemsize):
+        chunk = tuple(map(max, chunk_of(first), chunk_of(second)))
+        for key in keys(first.shape, itemsize, chunk):
             yield parts[0][key], parts[1][key]
     elif first.layout in ("sparse_csr", "sparse_coo"):
         one, other = first.sparse(), second.sparse()

@@ -1,4 +1,4 @@
-"""How a stored tensor is cut for workers: by runs of its rows, and never through a zstd frame."""
+"""How a stored tensor is cut for workers: by runs of its rows, or by what is decoded as one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Chunks = tuple[int, ...]
 
 
 def chunks_of(tensor: LazyTensor, most: int) -> Chunks:
-    """Return the sizes of chunks that are each one run of stored bytes.
+    """Return the sizes of chunks that are each one run of stored bytes, or whole stored chunks.
 
     Parameters
     ----------
@@ -31,6 +31,9 @@ def chunks_of(tensor: LazyTensor, most: int) -> Chunks:
             raise UnsupportedError(
                 f"layout {tensor.format!r} can't be read in chunks; read it whole, with delayed()"
             )
+        grid = tensor._tensor.components["data"].grid
+        if grid is not None:
+            return grid_chunks(tensor.shape, tensor.dtype.itemsize, most, grid.chunk)
         frame = _frame(tensor)
     if frame is None:
         return tensor.shape
@@ -74,6 +77,29 @@ def row_chunks(shape: tuple[int, ...], itemsize: int, most: int, frame: int = 1)
                 count -= count % step
             return (1,) * axis + (count,) + shape[axis + 1 :]
     return shape
+
+
+def grid_chunks(shape: Chunks, itemsize: int, most: int, stored: Chunks) -> Chunks:
+    """Return sizes that are multiples of the stored chunks', the inner axes whole where they fit.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    itemsize : int
+    most : int
+        Bytes of a chunk; a single stored one may have more.
+    stored : tuple of int
+        The shape of the stored chunks.
+    """
+    sizes = list(map(min, shape, stored))
+    for axis in reversed(range(len(shape))):
+        slab = math.prod(sizes) // sizes[axis] * itemsize
+        fit = most // slab
+        if fit < shape[axis]:
+            sizes[axis] = max(sizes[axis], fit - fit % stored[axis])
+            break
+        sizes[axis] = shape[axis]
+    return tuple(sizes)
 
 
 def groups_of(sizes: dict[str, int], most: int) -> list[list[str]]:

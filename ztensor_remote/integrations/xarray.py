@@ -16,6 +16,7 @@ from xarray.core import indexing
 
 from ..errors import FormatError, UnsupportedError, ZTensorError, located
 from ..reader import LazyTensor, Reader
+from ..reader.blocks import chunk_of
 from ..types import StorageOptions
 from .opening import opened
 from .xarray_writing import DIMS, ENCODING
@@ -166,7 +167,15 @@ def _variable(tensor: LazyTensor, has_text: bool) -> Variable:
         if dims == attributes.get(DIMS):
             del attributes[DIMS]
         data = indexing.LazilyIndexedArray(array)
-        return Variable(dims, data, attributes)
+        return Variable(dims, data, attributes, _encoding(tensor, dims))
+
+
+def _encoding(tensor: LazyTensor, dims: list[str]) -> dict[str, Any]:
+    """Return how xarray is to cut a tensor that is stored in chunks, where it may choose."""
+    if not tensor._tensor.is_in_chunks:
+        return {}
+    sizes = map(min, tensor.shape, chunk_of(tensor))
+    return {"preferred_chunks": dict(zip(dims, sizes, strict=True))}
 
 
 def _is_text(tensor: LazyTensor) -> bool:

@@ -1,4 +1,4 @@
-"""HDF5: the datasets that lie in one piece, as h5py tells where they are.
+"""HDF5: the datasets of a file, as h5py tells where they lie.
 
 https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import FormatError, LimitError, MissingDependencyError, ZTensorError
-from ..manifest import DEFLATE, Component, Manifest, Tensor
+from ..manifest import CHUNKS, ChunkGrid, Component, Manifest, Tensor
 from ..manifest.dtypes import dtype_of
 from ..manifest.fields import element_count, shown
-from ..manifest.validate import check_expansion
+from .hdf5_chunks import ChunkIndex, nothing_stored, unknown_filter
 from .npy import STORAGE
 from .peek import Peek
 
@@ -28,7 +28,8 @@ _BLOCK = 64 << 10
 _MOST_BLOCKS = 4096
 _MOST_OBJECTS = 100_000
 _LONGEST_LIST = 1000
-_ZLIB_HEADER = 2
+_OLDEST_LIBRARY = (1, 14, 4)
+"""Those before told the places of chunks wrongly, behind a user block."""
 
 
 def parse(peek: Peek) -> Manifest:
@@ -55,7 +56,8 @@ def parse(peek: Peek) -> Manifest:
 def _parsed(h5py: Any, view: _View, size: int) -> Manifest:
     with h5py.File(view, "r") as file:
         found = dict(_datasets(h5py, file))
-        tensors = {name: _tensor(h5py, name, each, size) for name, each in found.items()}
+        index = ChunkIndex(size)
+        tensors = {name: _tensor(h5py, name, each, size, index) for name, each in found.items()}
         made = Manifest("hdf5", tensors, _attributes(file))
     if view.failure is not None:
         raise view.failure
@@ -105,7 +107,7 @@ def _is_inside(h5py: Any, group: Any, name: str) -> bool:
     return isinstance(group.get(name, getlink=True), h5py.HardLink)
 
 
-def _tensor(h5py: Any, name: str, dataset: Any, size: int) -> Tensor:
+def _tensor(h5py: Any, name: str, dataset: Any, size: int, index: ChunkIndex) -> Tensor:
     try:
         name.encode()
         shape = dataset.shape
@@ -113,56 +115,63 @@ def _tensor(h5py: Any, name: str, dataset: Any, size: int) -> Tensor:
         if shape is None:
             return Tensor(name, (), "hdf5.empty", {}, attributes)
         element_count(shape)
-        why, part = _part(h5py, dataset, shape)
-        if part is None:
-            return Tensor(name, shape, f"hdf5.{why}", {}, attributes)
-        if part.length and part.offset + part.length > size:
+        part = _part(h5py, dataset, index)
+        if isinstance(part, str):
+            return Tensor(name, shape, f"hdf5.{part}", {}, attributes)
+        if part.is_raw and part.length and part.offset + part.length > size:
             reject(f"it has {part.length} bytes at {part.offset}, the file ends at {size}")
-        check_expansion(part, part.stated_length or 0, "the dataset")
     except UnicodeEncodeError:
         reject(f"{shown(name.encode('utf-8', 'replace').decode())} is no name")
-    except FormatError as error:
+    except ZTensorError as error:
         raise error.at(tensor=name) from None
     return Tensor(name, shape, "dense", {"data": part}, attributes)
 
 
-def _part(h5py: Any, dataset: Any, shape: tuple[int, ...]) -> tuple[str, Component | None]:
+def _part(h5py: Any, dataset: Any, index: ChunkIndex) -> Component | str:
     """Return the elements as a component, or why there is none."""
-    dtype = _dtype(h5py, dataset)
+    dtype, shape = _dtype(h5py, dataset), dataset.shape
     if dtype is None:
-        return "type", None
+        return "type"
     storage, logical = STORAGE[dtype.str[1:]]
     nbytes = dtype_of(storage, logical).nbytes(element_count(shape))
     swapped = dtype.str.startswith(">")
 
-    def at(offset: int, length: int, **encoding: Any) -> Component:
-        return Component(storage, offset, length, logical, big_endian=swapped, **encoding)
+    def raw(offset: int, length: int) -> Component:
+        return Component(storage, offset, length, logical, big_endian=swapped)
+
+    def chunked(grid: ChunkGrid) -> Component:
+        return Component(
+            *(storage, grid.start, grid.length, logical),
+            encoding=CHUNKS,
+            decoded_length=nbytes,
+            big_endian=swapped,
+            grid=grid,
+        )
 
     if not nbytes:
-        return "", at(0, 0)
+        return raw(0, 0)
     properties = dataset.id.get_create_plist()
     layout = properties.get_layout()
     if properties.get_external_count():
-        return "external", None
+        return "external"
     if layout == h5py.h5d.CONTIGUOUS:
         offset = dataset.id.get_offset()
         if offset is None:
-            return "unwritten", None
+            return chunked(nothing_stored(shape, dataset, dtype))
         if dataset.id.get_storage_size() != nbytes:
             reject(f"{shape} takes {nbytes} bytes, not {dataset.id.get_storage_size()}")
-        return "", at(offset, nbytes)
+        return raw(offset, nbytes)
     if layout != h5py.h5d.CHUNKED:
-        return "virtual" if layout == h5py.h5d.VIRTUAL else "compact", None
-    if dataset.chunks != shape or dataset.id.get_num_chunks() != 1:
-        return "chunked", None
-    chunk = dataset.id.get_chunk_info(0)
-    filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
-    if not filters and chunk.size == nbytes:
-        return "", at(chunk.byte_offset, nbytes)
-    if filters == [h5py.h5z.FILTER_DEFLATE] and not chunk.filter_mask:
-        start, length = chunk.byte_offset + _ZLIB_HEADER, chunk.size - _ZLIB_HEADER
-        return "", at(start, max(0, length), encoding=DEFLATE, decoded_length=nbytes)
-    return "chunked", None
+        return "virtual" if layout == h5py.h5d.VIRTUAL else "compact"
+    unknown = unknown_filter(properties)
+    if unknown is not None:
+        return f"filter.{unknown}"
+    if h5py.version.hdf5_version_tuple < _OLDEST_LIBRARY:
+        return "library"
+    grid = index.grid_of(dataset, dtype)
+    if grid.chunk == shape and grid.length == nbytes and not grid.filters:
+        return raw(grid.start, nbytes)
+    return chunked(grid)
 
 
 def _dtype(h5py: Any, dataset: Any) -> np.dtype[Any] | None:

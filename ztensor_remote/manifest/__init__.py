@@ -5,8 +5,11 @@ from __future__ import annotations
 from ..container import Footer, Generation
 from ..errors import FormatError
 from . import schema_0_1, schema_1_0, schema_1_2, schema_2
+from .grid import ChunkGrid
 from .model import (
+    CHUNKS,
     DEFLATE,
+    FRAMED,
     LATIN_1,
     RAW,
     STREAMS,
@@ -24,7 +27,9 @@ from .model import (
 from .validate import check_manifest
 
 __all__ = [
+    "CHUNKS",
     "DEFLATE",
+    "FRAMED",
     "LATIN_1",
     "RAW",
     "STREAMS",
@@ -32,6 +37,7 @@ __all__ = [
     "ZSTD",
     "ZSTD_SEEKABLE",
     "ChunkDigests",
+    "ChunkGrid",
     "Component",
     "Foreign",
     "Manifest",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from .dtypes import DType, dtype_of
 from .fields import element_count
+from .grid import ChunkGrid
 
 Version = Literal["0.1", "1.0", "1.1", "1.2", "2"]
 Foreign = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "onnx", "hdf5", "mixed"]
@@ -23,8 +24,12 @@ LATIN_1 = "latin-1"
 """Only in pickles: a text in UTF-8 of the characters that have the numbers of the bytes."""
 VARINTS = "varints"
 """Only in ONNX: integers of protobuf, as many as there are storage elements."""
+CHUNKS = "chunks"
+"""Only in HDF5: an array cut into chunks, which its grid tells of."""
 STREAMS = frozenset((DEFLATE, LATIN_1, VARINTS))
 """Encodings that are decoded from the first byte on, whatever is wanted of them."""
+FRAMED = frozenset((ZSTD, ZSTD_SEEKABLE))
+"""Encodings that may have, or must have, a seek table."""
 
 _LAYOUTS = {
     "sparsecsr": "sparse_csr",
@@ -60,12 +65,13 @@ class Component:
     dtype : str
         Storage type, short name (``"f32"``).
     offset, length : int
-        Stored bytes, within `shard` or within the file itself.
+        Stored bytes, within `shard` or within the file itself. Of chunks: where the first of them
+        begins, and the bytes of all.
     logical : str or None
         Logical type; None when it equals the storage type.
     encoding : str
-        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, ``"deflate"``, ``"latin-1"``, or one we
-        can't decode.
+        ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, ``"deflate"``, ``"latin-1"``,
+        ``"varints"``, ``"chunks"``, or one we can't decode.
     decoded_length : int or None
         Bytes after decoding, where the manifest states them.
     digest : str or None
@@ -79,6 +85,8 @@ class Component:
         Bytes that a ``"deflate"`` stream decodes to before those of the component.
     chunk_digests : ChunkDigests or None
         An extension of ours (SPEC.md §13.5).
+    grid : ChunkGrid or None
+        Where the chunks of an array lie whose encoding is ``"chunks"``.
     """
 
     dtype: str
@@ -92,6 +100,7 @@ class Component:
     big_endian: bool = False
     skipped: int = 0
     chunk_digests: ChunkDigests | None = None
+    grid: ChunkGrid | None = None
 
     @property
     def element(self) -> DType:
@@ -107,6 +116,16 @@ class Component:
     def stated_length(self) -> int | None:
         """Decoded bytes as far as the manifest tells."""
         return self.length if self.is_raw else self.decoded_length
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the stored bytes were made fewer, or were meant to be."""
+        return not self.is_raw and (self.grid is None or bool(self.grid.filters))
+
+    @property
+    def span(self) -> int:
+        """Bytes from the first stored one to the last, others between chunks among them."""
+        return self.length if self.grid is None else self.grid.span
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +156,16 @@ class Tensor:
         if 0 in self.shape:
             return 0
         return 1 + sum((n - 1) * by for n, by in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def is_rearranged(self) -> bool:
+        """Whether a component has the elements in another order than that of C."""
+        return self.strides is not None or self.is_in_chunks
+
+    @property
+    def is_in_chunks(self) -> bool:
+        """Whether a component is an array that was cut on several axes."""
+        return any(part.grid is not None for part in self.components.values())
 
     @property
     def layout(self) -> str:

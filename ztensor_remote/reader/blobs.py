@@ -134,9 +134,9 @@ class Blobs:
         return self.source_of(part).view(0, 0) is not None
 
     def stored_here(self, part: Component) -> memoryview:
-        """Return the stored bytes, of a file that is mapped or in memory."""
+        """Return the stored bytes, from first to last, of a file that is mapped or in memory."""
         source = self.source_of(part)
-        view = source.view(part.offset, part.length) if part.length else memoryview(b"")
+        view = source.view(part.offset, part.span) if part.length else memoryview(b"")
         assert view is not None
         return view
 

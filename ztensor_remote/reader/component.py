@@ -42,7 +42,7 @@ class LazyComponent:
 
     @property
     def offset(self) -> int:
-        """First stored byte, in the file or shard."""
+        """First stored byte, in the file or shard; of chunks, where the first of them begins."""
         return self._part.offset
 
     @property
@@ -52,8 +52,13 @@ class LazyComponent:
 
     @property
     def encoding(self) -> str:
-        """How it is stored: ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``."""
+        """How it is stored: ``"raw"``, ``"zstd"``, ``"zt.zstd-seekable/1"``, …."""
         return self._part.encoding
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of the chunks that a dataset of an HDF5 file is cut into; None for all others."""
+        return None if self._part.grid is None else self._part.grid.chunk
 
     @property
     def decoded_length(self) -> int | None:

@@ -18,14 +18,14 @@ from ..codecs import (
     decode_into,
 )
 from ..errors import LimitError, UnsupportedError
-from ..manifest import DEFLATE, LATIN_1, STREAMS, VARINTS, ZSTD, ZSTD_SEEKABLE, Component
+from ..manifest import CHUNKS, DEFLATE, FRAMED, LATIN_1, STREAMS, VARINTS, Component
 from ..manifest.dtypes import storage_width
 from ..manifest.validate import check_expansion
 from ..stores import Control, Limits, Offsets
 from .output import Output
 from .seeking import read_table_of
 
-DECODABLE = STREAMS | {ZSTD, ZSTD_SEEKABLE}
+DECODABLE = STREAMS | FRAMED | {CHUNKS}
 _WHOLE = 8 << 20
 """Stored bytes up to which a component comes in one piece, its seek table with it."""
 

@@ -13,6 +13,7 @@ from ..codecs import FRAME_SIZE, PartialDigest, SeekTable, check_digest
 from ..manifest import Component
 from ..manifest.dtypes import storage_width
 from ..stores import (
+    Budget,
     Control,
     Fetch,
     Offsets,
@@ -30,6 +31,7 @@ from .checking import Checking
 from .decoding import Decoding, check_decodable, comes_in_pieces
 from .memory import allocate
 from .output import Filling, Growing, Picking
+from .tiling import Tiling
 from .want import Arrival, Want, judging, located_at
 
 if TYPE_CHECKING:
@@ -68,9 +70,10 @@ class Loading:
         self._again = again
         self._announce = announce
         self._progress = progress
+        self._budget = Budget(blobs.limits.in_flight)
         self._loaded: dict[Want, memoryview] = {}
-        self._decodings: dict[Want, Decoding | Checking] = {}
-        self._outputs: dict[Want, Filling | Growing | Picking] = {}
+        self._decodings: dict[Want, Decoding | Checking | Tiling] = {}
+        self._outputs: dict[Want, Filling | Growing | Picking | Tiling] = {}
 
     def load(self, wants: Sequence[Want]) -> list[memoryview]:
         """Return the decoded bytes of each, little-endian.
@@ -161,7 +164,7 @@ class Loading:
         self._loaded[want] = stored
 
     def _take_piece(
-        self, want: Want, decoding: Decoding | Checking, number: int, data: memoryview
+        self, want: Want, decoding: Decoding | Checking | Tiling, number: int, data: memoryview
     ) -> None:
         self._decode(want, decoding, number, data, None)
         self._progress(len(data))
@@ -258,7 +261,12 @@ class Loading:
         is_checked = want.runs is not None and self._blobs.checks_slices_of(want.part)
         return want.part.is_raw and not is_checked
 
-    def _pieces_of(self, want: Want, *, at_hand: bool) -> Decoding | Checking:
+    def _pieces_of(self, want: Want, *, at_hand: bool) -> Decoding | Checking | Tiling:
+        if want.part.grid is not None:
+            budget, limits = self._budget, self._blobs.limits
+            tiling = Tiling(want.part, want.axes, want.destination, budget=budget, limits=limits)
+            self._outputs[want] = tiling
+            return tiling
         chunks = want.part.chunk_digests
         if want.part.is_raw and want.runs is not None and chunks is not None:
             memory = allocate(want.nbytes) if want.destination is None else want.destination
@@ -296,7 +304,7 @@ class Loading:
     def _decode(
         self,
         want: Want,
-        decoding: Decoding | Checking,
+        decoding: Decoding | Checking | Tiling,
         number: int,
         data: memoryview,
         control: Control | None,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..types import Framework
 from .arrays import check_shape, to_jax, to_torch
-from .selection import Selection, select
+from .selection import Selection, select, select_of_chunks
 from .want import Want
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def reading_some(tensor: LazyTensor, key: Any) -> Reading:
     part, blobs = tensor._value_part, tensor._blobs
     is_dense = tensor.layout == "dense"
     strides = tensor._tensor.strides
-    selection = select(tensor.shape, part.element.bits if is_dense else 8, key, strides)
+    if part.grid is not None:
+        selection = select_of_chunks(tensor.shape, part.grid.itemsize, key)
+    else:
+        selection = select(tensor.shape, part.element.bits if is_dense else 8, key, strides)
     if not is_dense or selection.nbytes == tensor._stored_bytes(part.element):
         return _reading_all_for(tensor, key)
     # Of what a cache has, only the part that is selected should be touched.
@@ -83,7 +86,10 @@ def reading_some(tensor: LazyTensor, key: Any) -> Reading:
 
     if not selection.nbytes:
         return Reading([], finish)
-    return Reading([replace(tensor._wants()[0], runs=selection.runs)], finish)
+    [want] = tensor._wants()
+    if selection.axes is not None:
+        return Reading([replace(want, length=selection.nbytes, axes=selection.axes)], finish)
+    return Reading([replace(want, runs=selection.runs)], finish)
 
 
 def _reading_all_for(tensor: LazyTensor, key: Any) -> Reading:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..codecs import SeekTable, likely_table_length, read_table, table_length
 from ..errors import FormatError
-from ..manifest import STREAMS, ZSTD_SEEKABLE, Component
+from ..manifest import FRAMED, ZSTD_SEEKABLE, Component
 from ..stores import Fetch, Limits, Runs, Source, fetches_of, transfer
 from .want import Want, judging
 
@@ -22,7 +22,7 @@ def read_table_of(part: Component, tail: memoryview, decoded: int | None) -> See
     FormatError
         The encoding demands one.
     """
-    if part.encoding in STREAMS:
+    if part.encoding not in FRAMED:
         return None
     try:
         return read_table(tail, part.length, decoded)
@@ -61,7 +61,7 @@ class SeekTables:
         new = {
             want.part: want
             for want in wants
-            if want.part not in self._known and want.part.encoding not in STREAMS
+            if want.part not in self._known and want.part.encoding in FRAMED
         }
         lengths = {
             part: likely_table_length(part.length, want.length) for part, want in new.items()

@@ -6,13 +6,16 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from ..errors import InvalidInputError
 from ..manifest.fields import c_strides, normal_strides
-from ..stores import Runs
+from ..stores import Offsets, Runs
+
+Positions: TypeAlias = "range | Offsets"
+"""Of one axis, ascending."""
 
 _CLOSE = 512
 """Bytes: strided pieces that begin closer than this are read with what lies between them."""
@@ -36,6 +39,8 @@ class Selection:
         What to index the fetched array with to get what was asked for.
     nbytes : int
         Size of the destination.
+    axes : tuple of range or int64 array, or None
+        Of an array in chunks, what stands instead of the runs: the positions on each axis.
     """
 
     runs: Runs
@@ -43,6 +48,30 @@ class Selection:
     strides: tuple[int, ...] | None
     index: tuple[Any, ...]
     nbytes: int
+    axes: tuple[Positions, ...] | None = None
+
+
+def select_of_chunks(shape: tuple[int, ...], itemsize: int, key: Any) -> Selection:
+    """Return how to read ``tensor[key]`` where the tensor is stored in chunks.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    itemsize : int
+        Bytes of an element.
+    key : index expression
+        As for `select`.
+
+    Raises
+    ------
+    IndexError, InvalidInputError
+    """
+    items, axes = _axes(key, shape)
+    fetched = tuple(len(axis.wanted) for axis in axes)
+    index = _index(items, axes, [None] * len(axes))
+    wanted = tuple(axis.wanted for axis in axes)
+    nothing = Runs.packed(np.empty(0, np.int64), 0)
+    return Selection(nothing, fetched, None, index, math.prod(fetched) * itemsize, wanted)
 
 
 def select(
@@ -68,9 +97,7 @@ def select(
     InvalidInputError
         A form of indexing that is not supported.
     """
-    items = _expanded(key, len(shape))
-    sizes = iter(shape)
-    axes = [_axis(item, next(sizes), number) for number, item in _numbered(items)]
+    items, axes = _axes(key, shape)
     if strides is not None:
         return _of_strided(shape, strides, bits, items, axes)
     runs, fetched, origins = _layout(shape, bits, axes, _innermost(shape, axes, bits))
@@ -124,7 +151,7 @@ def _index(items: list[Any], axes: list[_Axis], origins: Sequence[int | None]) -
 class _Axis:
     """The wanted positions of one axis, ascending, and how the caller orders them."""
 
-    wanted: range | np.ndarray[Any, np.dtype[np.int64]]
+    wanted: Positions
     form: Literal["one", "forward", "reversed"] | np.ndarray[Any, np.dtype[np.int64]]
 
     def local(self, origin: int | None) -> Any:
@@ -149,6 +176,13 @@ class _Axis:
         if self.form == "forward" or not near:
             return slice(near.start, near.stop, near.step)
         return slice(near[-1], None if near[0] == 0 else near[0] - 1, -near.step)
+
+
+def _axes(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], list[_Axis]]:
+    """Return the items of a key, and what is wanted of each axis."""
+    items = _expanded(key, len(shape))
+    sizes = iter(shape)
+    return items, [_axis(item, next(sizes), number) for number, item in _numbered(items)]
 
 
 def _expanded(key: Any, rank: int) -> list[Any]:

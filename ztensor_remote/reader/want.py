@@ -9,6 +9,7 @@ from ..codecs import PartialDigest, check_digest
 from ..errors import FormatError, located
 from ..manifest import Component
 from ..stores import Runs, Source, forget
+from .selection import Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,12 +20,15 @@ class Want:
     ----------
     part : Component
     length : int or None
-        Decoded bytes; None where neither shape nor manifest tell.
+        Decoded bytes, of a part of an array in chunks those that are wanted; None where neither
+        shape nor manifest tell.
     destination : memoryview or None
         Where to put them; new memory otherwise.
     runs : Runs or None
         Which of the decoded bytes are wanted, in the order of their offsets, and where in the
         destination each belongs; all of them otherwise. Some can't be compared with a digest.
+    axes : tuple of range or int64 array, or None
+        Which positions of an array in chunks are wanted on each axis, ascending; all otherwise.
     tensor, role : str or None
         For messages, where the caller does not add them.
     """
@@ -35,6 +39,7 @@ class Want:
     role: str | None = None
     destination: memoryview | None = None
     runs: Runs | None = None
+    axes: tuple[Positions, ...] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -62,7 +67,7 @@ class judging:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         want = self._want
         if isinstance(error, FormatError):
-            forget(self._source, want.part.offset, want.part.length)
+            forget(self._source, want.part.offset, want.part.span)
         place = located(url=self._source.url, tensor=want.tensor, component=want.role)
         place.__exit__(kind, error, trace)
 

@@ -48,7 +48,7 @@ def _contents(tensors: Sequence[LazyTensor]) -> Iterator[list[str]]:
     feed = Feed(
         StoredBlob(tensor._blobs, part)
         for tensor in tensors
-        if tensor._tensor.strides is None
+        if not tensor._tensor.is_rearranged
         for part in tensor._tensor.components.values()
     )
     try:
@@ -61,7 +61,7 @@ def _contents(tensors: Sequence[LazyTensor]) -> Iterator[list[str]]:
 def _content(tensor: LazyTensor, role: str, feed: Feed) -> str:
     hasher = Hasher("crc32c")
     with located(url=tensor._blobs.source.url, tensor=tensor.name, component=role):
-        if tensor._tensor.strides is not None:
+        if tensor._tensor.is_rearranged:
             for piece in in_c_order(tensor):
                 hasher.update(piece)
         else:

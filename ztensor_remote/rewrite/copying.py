@@ -149,7 +149,7 @@ class Copying(Assembly):
     # --- where versions differ in how a tensor is put together ---------------------------------
 
     def _is_rearranged(self, tensor: LazyTensor) -> bool:
-        if tensor._tensor.strides is not None:
+        if tensor._tensor.is_rearranged:
             return True
         if tensor.layout not in ("sparse_csr", "sparse_coo"):
             return False
@@ -161,7 +161,7 @@ class Copying(Assembly):
         tensor = each.tensor
         adders = Adders()
         adders._file = self
-        is_compressed = any(not part.is_raw for part in tensor._tensor.components.values())
+        is_compressed = any(part.is_compressed for part in tensor._tensor.components.values())
         compress = is_compressed if self._compress is None else None
         if tensor.layout == "dense":
             self._add_in_c_order(each, adders, compress)

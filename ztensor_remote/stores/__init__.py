@@ -3,6 +3,7 @@
 Nothing here knows what the bytes mean.
 """
 
+from .budget import Budget
 from .cache import Cache, cache_at
 from .control import Control
 from .execute import Fetch, run_all
@@ -24,6 +25,7 @@ from .upload_generic import MemorySink
 
 __all__ = [
     "BasedSink",
+    "Budget",
     "Cache",
     "Control",
     "CopyRefusedError",

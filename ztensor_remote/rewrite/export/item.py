@@ -51,9 +51,9 @@ class Item:
         return self.chosen.tensor.layout
 
     @property
-    def is_strided(self) -> bool:
+    def is_rearranged(self) -> bool:
         """Whether its elements are stored in another order than C's."""
-        return self.chosen.tensor._tensor.strides is not None
+        return self.chosen.tensor._tensor.is_rearranged
 
     @property
     def part(self) -> Component:

@@ -63,7 +63,7 @@ def export(
     output = Output(open_sink(place, create=not overwrite), 0)
     with aborting(output.sink):
         copied = set() if plan.reads_all else _copied(plan.items, output.sink)
-        fed = [item for item in plan.items if item.name not in copied and not item.is_strided]
+        fed = [item for item in plan.items if item.name not in copied and not item.is_rearranged]
         feed = Feed((StoredBlob(item.chosen.blobs, item.part) for item in fed), tell=tell)
         try:
             plan.write(output, _Tensors(feed, tell, copied))
@@ -86,7 +86,7 @@ def _copied(items: Sequence[Item], sink: Sink) -> set[str]:
         item
         for item in items
         if item.part.is_raw
-        and not item.is_strided
+        and not item.is_rearranged
         and not item.part.big_endian
         and item.part.length >= SHORTEST
         and sink.copies_from(item.chosen.blobs.source_of(item.part))
@@ -112,7 +112,7 @@ class _Tensors:
             write(data)
 
         with located(url=blobs.source.url, tensor=tensor.name, component=item.role):
-            if item.is_strided:
+            if item.is_rearranged:
                 for piece in in_c_order(tensor):
                     counted(piece)
                 self.tell(item.part.length)
