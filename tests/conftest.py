@@ -23,6 +23,7 @@ from tests.servers.moto import moto_server
 from tests.servers.proxy import Proxy
 from tests.servers.rclone import rclone_server
 from tests.servers.s3 import S3Endpoint
+from tests.servers.strict_gcs import StrictGcs
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some of them send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -74,6 +75,13 @@ def rclone() -> Iterator[S3Endpoint]:
 def gcs() -> Iterator[GcsEndpoint]:
     """Google Cloud Storage, lax about preconditions."""
     with gcs_server() as server:
+        yield server.endpoint
+
+
+@pytest.fixture(scope="session")
+def strict_gcs() -> Iterator[GcsEndpoint]:
+    """Google Cloud Storage, a small one of our own that keeps all conditions."""
+    with StrictGcs() as server:
         yield server.endpoint
 
 

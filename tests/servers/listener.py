@@ -24,9 +24,13 @@ class Listener(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None
+        self,
+        handler: type[BaseHTTPRequestHandler],
+        tls: ssl.SSLContext | None = None,
+        *,
+        port: int = 0,
     ) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+        super().__init__(("127.0.0.1", port), handler)
         self._tls = tls
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()

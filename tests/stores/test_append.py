@@ -15,13 +15,13 @@ from tests.conftest import Recording
 from tests.faults import fault
 from tests.servers.faults import Status
 from tests.servers.proxy import Proxy, Request
+from tests.servers.strict_gcs import StrictGcs
 from ztensor_remote.errors import ConcurrentWriteError
 from ztensor_remote.stores import Location, copies, guarantees_of, locate, open_append, open_source
 from ztensor_remote.stores.azure import blob_client
 from ztensor_remote.stores.event_loop import run
 
 from .backends import PART, Backend, MakeBackend, StoreBackend, Through
-from .strict_gcs import StrictGcs
 
 BASE = os.urandom(2 * PART + 12_345)
 MORE = os.urandom(200_000)

@@ -15,12 +15,12 @@ from tests.conftest import Recording
 from tests.faults import fault
 from tests.servers.faults import DropResponse, Fault, Status
 from tests.servers.proxy import Proxy, Request
+from tests.servers.strict_gcs import CHUNK, StrictGcs
 from ztensor_remote.errors import AccessDeniedError, ConcurrentWriteError, StoreError
 from ztensor_remote.stores import Location, locate, open_append, open_sink, open_source
 from ztensor_remote.stores.remote import run
 
 from .backends import PART, MakeBackend, StoreBackend, Through
-from .strict_gcs import CHUNK, StrictGcs
 
 SMALL = os.urandom(300_000)
 # More than two parts, and no multiple of anything.

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from tests.faults import fault
 from tests.servers.faults import Status
 from tests.servers.proxy import Request
 from tests.stores.backends import Backend, MakeBackend, StoreBackend, Through
-from tests.stores.strict_gcs import StrictGcs
 from tests.stores.test_uploads import lose_publication
 from ztensor_remote.stores import locate
 
@@ -34,17 +32,10 @@ pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, backend_of: MakeBackend) -> Iterator[Any]:
+def place(request: pytest.FixtureRequest, backend_of: MakeBackend) -> dict[str, Any]:
     """The arguments that open a file in the store that a test names."""
-    if request.param == "strict GCS":
-        with StrictGcs() as server:
-            yield {
-                "location": "gs://bucket/folder/object",
-                "storage_options": server.endpoint.storage_options,
-            }
-        return
     location = backend_of(request.param).location("object")
-    yield {"location": location.path, "storage_options": location.storage_options}
+    return {"location": location.path, "storage_options": location.storage_options}
 
 
 def write(place: dict[str, Any], tensors: dict[str, Any]) -> None:
@@ -110,7 +101,7 @@ def assert_each_once(place: dict[str, Any], start: dict[str, Any]) -> None:
         ("local", "json", SOME),
         ("ministack", "s3fs", LARGE),
         ("azure", "adlfs", LARGE),
-        pytest.param("strict GCS", "json", LARGE, marks=pytest.mark.slow),
+        ("strict_gcs", "gcsfs", LARGE),
     ],
     indirect=["place"],
 )
@@ -126,7 +117,7 @@ def test_many_processes(place: dict[str, Any], client: str, start: dict[str, Any
 @fault(9)
 @pytest.mark.parametrize(
     ("place", "start"),
-    [("memory", SOME), ("strict GCS", LARGE), ("strict GCS", SOME)],
+    [("memory", SOME), ("strict_gcs", SOME)],
     indirect=["place"],
 )
 def test_many_threads(place: dict[str, Any], start: dict[str, Any]) -> None:
@@ -156,7 +147,7 @@ def test_many_writers_are_refused_where_they_would_lose_something(place: dict[st
     assert_all(place, SOME | {"more": np.arange(3)})
 
 
-@pytest.mark.parametrize("place", ["ministack", "strict GCS"], indirect=True)
+@pytest.mark.parametrize("place", ["ministack", "strict_gcs"], indirect=True)
 class TestRivals:
     def test_without_retries_one_loses(self, place: dict[str, Any]) -> None:
         write(place, LARGE)

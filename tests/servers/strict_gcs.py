@@ -2,20 +2,28 @@
 
 Generations on reads, preconditions on every upload at its beginning and its end, chunks in
 multiples of 256 KiB and in order, bytes that are sent again ignored.
+
+``python -m tests.servers.strict_gcs PORT FOLDER`` runs it as a process that may be killed: what it
+has confirmed is in the folder, and there again when it is started anew.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import re
+import sys
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.servers.gcs import GcsEndpoint
-from tests.servers.listener import Handler, Listener
+from .gcs import GcsEndpoint
+from .listener import Handler, Listener
+from .process import ServerProcess, free_port
 
 CHUNK = 1 << 18
 
@@ -27,6 +35,7 @@ class Stored:
     generation: int
     data: bytes
     metadata: dict[str, str]
+    updated: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
 
 
 @dataclass
@@ -42,6 +51,11 @@ class Session:
 class StrictGcs(Listener):
     """The server, with one bucket of any name.
 
+    Parameters
+    ----------
+    folder
+        Keeps the newest generations and the sessions, for a server that takes over.
+
     Attributes
     ----------
     objects
@@ -52,8 +66,8 @@ class StrictGcs(Listener):
         How many bytes of a chunk are stored at once.
     """
 
-    def __init__(self) -> None:
-        super().__init__(_Connection)
+    def __init__(self, port: int = 0, folder: Path | None = None) -> None:
+        super().__init__(_Connection, port=port)
         self.endpoint = GcsEndpoint(self.url)
         self.objects: dict[str, list[Stored]] = {}
         self.sessions: dict[str, Session] = {}
@@ -61,6 +75,29 @@ class StrictGcs(Listener):
         self.keep = 1 << 40
         self.lock = threading.RLock()
         self._generations = itertools.count(1000)
+        self._folder = folder
+        if folder is not None:
+            self._take_over(folder)
+
+    def _take_over(self, folder: Path) -> None:
+        for file in folder.glob("object-*"):
+            stored = pickle.loads(file.read_bytes())
+            self.objects[unquote(file.name.removeprefix("object-"))] = [stored]
+        for file in folder.glob("session-*"):
+            self.sessions[file.name.removeprefix("session-")] = pickle.loads(file.read_bytes())
+        used = [versions[-1].generation for versions in self.objects.values()]
+        self._generations = itertools.count(max([1000, *used, *map(int, self.sessions)]) + 1)
+
+    def _save(self, name: str, value: object) -> None:
+        if self._folder is None:
+            return
+        file = self._folder / quote(name, safe="")
+        if value is None:
+            file.unlink()
+            return
+        fresh = file.with_name("fresh")
+        fresh.write_bytes(pickle.dumps(value))
+        fresh.replace(file)
 
     def find(self, name: str, generation: str | None) -> Stored | None:
         versions = self.objects.get(name, [])[0 if self.versioned else -1 :]
@@ -75,45 +112,71 @@ class StrictGcs(Listener):
     def store(self, name: str, data: bytes, metadata: dict[str, str]) -> Stored:
         stored = Stored(next(self._generations), data, metadata)
         self.objects.setdefault(name, []).append(stored)
+        self._save(f"object-{name}", stored)
         return stored
+
+    def delete(self, name: str) -> bool:
+        found = self.objects.pop(name, None) is not None
+        if found:
+            self._save(f"object-{name}", None)
+        return found
 
     def begin(self, resource: dict[str, Any], condition: str | None) -> str:
         key = str(next(self._generations))
         self.sessions[key] = Session(resource, condition)
+        self.save_session(key)
         return key
+
+    def drop(self, key: str) -> None:
+        if self.sessions.pop(key, None) is not None:
+            self._save(f"session-{key}", None)
+
+    def save_session(self, key: str) -> None:
+        self._save(f"session-{key}", self.sessions[key])
 
 
 class _Connection(Handler):
     server: StrictGcs
 
     def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        self.query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        size = int(self.headers.get("Content-Length", 0))
+        self.body = self.rfile.read(size)
         with self.server.lock:
-            self._route()
+            if len(self.body) == size:
+                self._route(url.path)
+                return
+            if self.command == "PUT":
+                self._keep_piece()
+        raise ConnectionAbortedError("the client went away")
 
     do_PUT = do_POST = do_DELETE = do_GET
 
-    def _route(self) -> None:
-        url = urlsplit(self.path)
-        self.query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        name = unquote(url.path.rpartition("/o/")[2])
-        match self.command, url.path.split("/")[1]:
+    def _route(self, path: str) -> None:
+        name = unquote(path.rpartition("/o/")[2])
+        match self.command, path.split("/")[1]:
             case "GET", "download":
                 self._download(name)
+            case "GET", _ if path.endswith("/o"):
+                self._list()
             case "GET", _:
                 self._describe(self.server.find(name, None), name)
             case "POST", "upload":
                 self._upload()
+            case "POST", _ if path.endswith("/b"):
+                self._answer(200, b"{}")
             case "POST", _:
-                self._compose(unquote(url.path.rpartition("/o/")[2].removesuffix("/compose")))
+                self._compose(unquote(path.rpartition("/o/")[2].removesuffix("/compose")))
             case "PUT", "upload":
-                self._chunk(self.server.sessions[self.query["upload_id"]])
+                self._chunk(self.query["upload_id"])
             case "DELETE", "upload":
-                self.server.sessions.pop(self.query["upload_id"])
+                self.server.drop(self.query["upload_id"])
                 self._answer(499)
+            case "DELETE", _ if self.server.delete(name):
+                self._answer(204)
             case "DELETE", _:
-                found = self.server.objects.pop(name, None)
-                self._answer(204) if found else self._refuse(404, "No such object")
+                self._refuse(404, "No such object")
             case _:
                 self._answer(501)
 
@@ -129,13 +192,22 @@ class _Connection(Handler):
         if stored is None:
             self._refuse(404, "No such object")
             return
-        resource = {
-            "name": name,
-            "metadata": stored.metadata,
-            "size": str(len(stored.data)),
-            "generation": str(stored.generation),
-        }
-        self._answer(200, json.dumps(resource).encode(), Content_Type="application/json")
+        self._answer_json(_resource(name, stored))
+
+    def _answer_json(self, answer: dict[str, Any]) -> None:
+        self._answer(200, json.dumps(answer).encode(), Content_Type="application/json")
+
+    def _list(self) -> None:
+        prefix, delimiter = self.query.get("prefix", ""), self.query.get("delimiter")
+        items, folders = [], set()
+        for name, versions in sorted(self.server.objects.items()):
+            below, cut, _ = name.removeprefix(prefix).partition(delimiter or "\0")
+            if name.startswith(prefix) and cut:
+                folders.add(prefix + below + cut)
+            elif name.startswith(prefix):
+                items.append(_resource(name, versions[-1]))
+        listed = {"kind": "storage#objects", "items": items, "prefixes": sorted(folders)}
+        self._answer_json(listed)
 
     def _refuse(self, status: int, message: str) -> None:
         self._answer(status, json.dumps({"error": {"code": status, "message": message}}).encode())
@@ -146,7 +218,10 @@ class _Connection(Handler):
             self._refuse(404, "No such object")
             return
         size = len(stored.data)
-        first, last = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers["Range"] or "").groups()  # type: ignore[union-attr]
+        if self.headers["Range"] is None:
+            self._answer(200, stored.data, X_Goog_Generation=stored.generation)
+            return
+        first, last = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers["Range"]).groups()  # type: ignore[union-attr]
         start = int(first) if first else max(0, size - int(last))
         stop = min(size, int(last) + 1) if first and last else size
         if start >= size:
@@ -175,7 +250,7 @@ class _Connection(Handler):
             key = self.server.begin(resource, condition)
             self._answer(200, Location=f"{self.server.url}/upload/session?upload_id={key}")
         else:
-            stored = self.server.store(resource["name"], data, resource["metadata"])
+            stored = self.server.store(resource["name"], data, resource.get("metadata", {}))
             self._describe(stored, resource["name"])
 
     def _compose(self, name: str) -> None:
@@ -196,7 +271,20 @@ class _Connection(Handler):
             metadata = wanted["destination"].get("metadata", {})
             self._describe(self.server.store(name, data, metadata), name)
 
-    def _chunk(self, session: Session) -> None:
+    def _keep_piece(self) -> None:
+        """Store what has come of a chunk before the client went away, as GCS does."""
+        session = self.server.sessions.get(self.query["upload_id"])
+        sent = re.fullmatch(r"bytes (\d+)-\d+/.*", self.headers["Content-Range"])
+        if session and not session.done and sent and int(sent[1]) <= len(session.data):
+            whole = len(self.body) // CHUNK * CHUNK
+            session.data += self.body[:whole][len(session.data) - int(sent[1]) :]
+            self.server.save_session(self.query["upload_id"])
+
+    def _chunk(self, key: str) -> None:
+        session = self.server.sessions.get(key)
+        if session is None:
+            self._refuse(404, "No such upload")
+            return
         if session.done is not None:
             self._describe(session.done, session.resource["name"])
             return
@@ -211,16 +299,40 @@ class _Connection(Handler):
             self._refuse(400, "The number of bytes uploaded must be a multiple of 256 KiB.")
         else:
             session.data += self.body[stored - start :][: self.server.keep]
-            self._proceed(session, None if total == "*" else int(total))
+            self._proceed(key, session, None if total == "*" else int(total))
 
-    def _proceed(self, session: Session, total: int | None) -> None:
+    def _proceed(self, key: str, session: Session, total: int | None) -> None:
         name = session.resource["name"]
         if len(session.data) != total:
+            self.server.save_session(key)
             sent = {"Range": f"bytes=0-{len(session.data) - 1}"} if session.data else {}
             self._answer(308, **sent)
         elif not self.server.allows(name, session.condition):
             self._refuse(412, "At least one of the pre-conditions you specified did not hold.")
         else:
             data = bytes(session.data)
-            session.done = self.server.store(name, data, session.resource["metadata"])
+            session.done = self.server.store(name, data, session.resource.get("metadata", {}))
+            self.server.save_session(key)
             self._describe(session.done, name)
+
+
+def _resource(name: str, stored: Stored) -> dict[str, Any]:
+    return {
+        "name": name,
+        "metadata": stored.metadata,
+        "size": str(len(stored.data)),
+        "generation": str(stored.generation),
+        "updated": stored.updated,
+    }
+
+
+def strict_gcs_server(folder: Path) -> ServerProcess[GcsEndpoint]:
+    """Return a process that keeps its objects in a folder, not yet started."""
+    port = free_port()
+    command = [sys.executable, "-m", __name__, str(port), str(folder)]
+    return ServerProcess(command, GcsEndpoint(f"http://127.0.0.1:{port}"))
+
+
+if __name__ == "__main__":
+    with StrictGcs(int(sys.argv[1]), Path(sys.argv[2])) as running:
+        threading.Event().wait()
