@@ -34,7 +34,8 @@ def options_of(endpoint: Any, folder: Path) -> list[str]:
 def test_uploads(backend_of: MakeBackend, tmp_path: Path) -> None:
     store = backend_of("ministack")  # to moto all uploads are of 2010
     assert isinstance(store, StoreBackend) and isinstance(store.endpoint, S3Endpoint)
-    names = ["a/model.zt", "a/deeper/model.zt", "a/other.bin", "ab/model.zt", "b.bin"]
+    names = ["a/model.zt", "a/deeper/model.zt", "a/.ztensor-probe-0123456789abcdef"]
+    names += ["a/other.bin", "ab/model.zt", "b.bin"]
     sinks = [open_sink(store.location(name)) for name in names]
     for sink in sinks:
         sink.write(DATA)
@@ -43,15 +44,15 @@ def test_uploads(backend_of: MakeBackend, tmp_path: Path) -> None:
 
     young = run("gc", folder, *options)
     assert young.status == 0
-    assert young.stdout.count("too young: multipart upload ") == 2
+    assert young.stdout.count("too young: multipart upload ") == 3
     dry = run("gc", folder, *options, "--older-than", "0", "--dry-run", "--json").json
     assert dry["schema"] == "ztensor-gc/1"
     assert {each["url"] for each in dry["unfinished"]} == {
-        store.endpoint.uri(store.key(name)) for name in names[:2]
+        store.endpoint.uri(store.key(name)) for name in names[:3]
     }
-    assert len(store.open_uploads()) == 5
+    assert len(store.open_uploads()) == 6
     done = run("gc", folder, *options, "--older-than", "0")
-    assert done.stdout.count("removed: multipart upload ") == 2
+    assert done.stdout.count("removed: multipart upload ") == 3
     left = {upload["Key"].rpartition("a/")[2] for upload in store.open_uploads()}
     assert len(store.open_uploads()) == 3, left
     one = run("gc", store.endpoint.uri(store.key("b.bin")), *options, "--older-than", "0")

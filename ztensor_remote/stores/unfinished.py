@@ -18,8 +18,9 @@ from .location import Location
 
 _SUFFIX = ".zt"
 _CHECKSUMS = (None, "CRC32C")
+_PROBE = re.compile(r"\.ztensor-probe-[0-9a-f]{16}")
 _TEMPORARY = re.compile(
-    r"\..+\.[0-9a-f]{12}\.tmp|.+\.[0-9a-f]{32}\.ztensor-tail|\.ztensor-probe-[0-9a-f]{16}"
+    rf"\..+\.[0-9a-f]{{12}}\.tmp|.+\.[0-9a-f]{{32}}\.ztensor-tail|{_PROBE.pattern}"
 )
 
 
@@ -49,8 +50,8 @@ def find_unfinished(location: Location) -> list[Unfinished]:
 
     S3 does not tell who began an upload, and lists none of its metadata: those count whose object
     was to be the one that is named, or one that ends in .zt, but for those with checksums of
-    another kind than ours. Temporary files are known by the names that we give them. Azure drops
-    what was not committed by itself.
+    another kind than ours. Temporary files and probes are known by the names that we give them.
+    Azure drops what was not committed by itself.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def _belongs(key: str, wanted: str) -> bool:
     if key == wanted:
         return True
     inside = not wanted or key.startswith(wanted.rstrip("/") + "/")
-    return inside and key.endswith(_SUFFIX)
+    is_probe = _PROBE.fullmatch(key.rpartition("/")[2])
+    return inside and (key.endswith(_SUFFIX) or is_probe is not None)
 
 
 def _files(fs: Any, path: str) -> Iterator[Unfinished]:
