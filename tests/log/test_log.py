@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gcsfs.retry
 import numpy as np
 import pytest
 import s3fs
 
 from tests.faults import fault
-from tests.servers.faults import CutRequest, DropResponse, Fault
+from tests.servers.faults import CutRequest, DropResponse, Fault, Status
 from tests.servers.proxy import Request
 from tests.stores.backends import Backend, MakeBackend, StoreBackend, Through
 from tests.stores.test_uploads import publishes
@@ -191,6 +193,18 @@ class TestAppending:
         assert_holds(log, 2, state(2))
         assert len(stored(backend.location("run"))) == 4
 
+    @pytest.mark.parametrize("backend", ["strict_gcs"], indirect=True)
+    def test_a_store_that_is_away_is_asked_by_its_client_alone(
+        self, backend: Backend, through: Through, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gcsfs.retry, "min", lambda *seconds: 0.0, raising=False)
+        assert isinstance(backend, StoreBackend)
+        place, proxy = through(backend, "run")
+        proxy.fault = lambda request: Status(503)
+        with pytest.raises(StoreError):
+            CheckpointLog(place).steps()
+        assert len(proxy.requests) == 6
+
     @fault(10)
     @pytest.mark.usefixtures("short_pauses")
     @pytest.mark.parametrize("backend", ["ministack"], indirect=True)
@@ -200,7 +214,8 @@ class TestAppending:
         monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
         assert isinstance(backend, StoreBackend)
         place, proxy = through(backend, "run")
-        log = CheckpointLog(place)
+        once = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+        log = CheckpointLog(replace(place, storage_options={**place.storage_options, **once}))
         log.append(1, state(1))
         proxy.clear()
 

@@ -55,6 +55,7 @@ _PASSING = (
     "SSLZeroReturnError",
 )
 _LASTING = ("Certificate", "CertVerification")
+_WITH_RETRIES = frozenset(("S3FileSystem", "GCSFileSystem", "AzureBlobFileSystem"))
 
 _Result = TypeVar("_Result")
 
@@ -175,6 +176,20 @@ def _may_pass(error: BaseException) -> bool:
         return True
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     return any(word in names for word in _PASSING) and not any(word in names for word in _LASTING)
+
+
+def by_client(fs: Any, operation: Callable[[], _Result]) -> _Result:
+    """Run calls of a filesystem; those that may fail in passing are not repeated twice over.
+
+    The clients of object stores have retries of their own, up to half a minute of them, which
+    would multiply with ours.
+    """
+    try:
+        return operation()
+    except Exception as error:
+        if _WITH_RETRIES.isdisjoint(kind.__name__ for kind in type(fs).__mro__):
+            raise
+        raise Exhausted from error
 
 
 def guarded(operation: Callable[[], _Result], *, url: str, doing: str) -> _Result:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ConcurrentWriteError, NotFoundError
 from ..types import Bytes
 from .execute import run_all
-from .failures import guarded, retried
+from .failures import by_client, guarded, retried
 from .location import Location
 from .open import open_sink
 
@@ -66,7 +66,7 @@ class Folder:
     def _list(self) -> list[dict[str, Any]]:
         fs, path = self.location.resolve()
         fs.invalidate_cache(path)
-        found: list[dict[str, Any]] = fs.ls(path, detail=True)
+        found: list[dict[str, Any]] = by_client(fs, lambda: fs.ls(path, detail=True))
         return found
 
     def exists(self, name: str) -> bool:
@@ -76,7 +76,7 @@ class Folder:
         def look() -> bool:
             fs, path = location.resolve()
             fs.invalidate_cache(fs._parent(path))
-            return bool(fs.exists(path))
+            return bool(by_client(fs, lambda: fs.exists(path)))
 
         return retried(look, url=location.url, doing="look for it")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import NotFoundError
 from .event_loop import run
-from .failures import guarded, retried
+from .failures import by_client, guarded, retried
 from .folder import entry_of
 from .location import Location
 
@@ -61,12 +61,15 @@ def find_unfinished(location: Location) -> list[Unfinished]:
     ------
     StoreError
     """
-    doing = "look for what was left unfinished"
-    return retried(lambda: list(_find(location)), url=location.url, doing=doing)
+
+    def look() -> list[Unfinished]:
+        fs, path = location.resolve()
+        return by_client(fs, lambda: list(_find(fs, path)))
+
+    return retried(look, url=location.url, doing="look for what was left unfinished")
 
 
-def _find(location: Location) -> Iterator[Unfinished]:
-    fs, path = location.resolve()
+def _find(fs: Any, path: str) -> Iterator[Unfinished]:
     if any(base.__name__ == "S3FileSystem" for base in type(fs).__mro__):
         yield from _uploads(fs, path)
     yield from _files(fs, path)
