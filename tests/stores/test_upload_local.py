@@ -189,7 +189,7 @@ def write(path, size):
 def in_namespace(mount: str, program: str, path: Path) -> list[str]:
     """Run a program where a filesystem of its own is mounted on the folder of a file."""
     script = f'mount -t tmpfs -o {mount} tmpfs "$1" && exec "$2" -c "$3" "$4"'
-    shell = ["sh", "-c", script, "sh", str(path.parent), sys.executable, FAILING + program]
+    shell = ["sh", "-c", script, "sh", str(path.parent), sys.executable, program]
     command = ["unshare", "--user", "--map-root-user", "--mount", *shell, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     if "unshare:" in done.stderr or "mount:" in done.stderr:
@@ -202,16 +202,15 @@ def in_namespace(mount: str, program: str, path: Path) -> list[str]:
 class TestRealFilesystems:
     @pytest.mark.parametrize("kind", ["", "del os.O_TMPFILE\n"], ids=["nameless", "named"])
     def test_a_full_disk(self, path: Path, kind: str) -> None:
-        program = (
-            kind + "open(sys.argv[1], 'w').close(); write(sys.argv[1], 2 << 20); show(sys.argv[1])"
-        )
-        error, left = in_namespace("size=1m", program, path)
+        program = "open(sys.argv[1], 'w').close(); write(sys.argv[1], 2 << 20); show(sys.argv[1])"
+        error, left = in_namespace("size=1m", FAILING + kind + program, path)
         assert error.startswith("StoreError can't write to it: OSError: [Errno 28] No space left")
         assert error.endswith(f"(in {path})")
         assert left == "['file']"
 
     def test_a_read_only_filesystem(self, path: Path) -> None:
-        error, left = in_namespace("ro", "write(sys.argv[1], 1); show(sys.argv[1])", path)
+        program = FAILING + "write(sys.argv[1], 1); show(sys.argv[1])"
+        error, left = in_namespace("ro", program, path)
         assert error.startswith("StoreError can't create it: OSError: [Errno 30] Read-only file")
         assert error.endswith(f"(in {path})")
         assert left == "[]"

@@ -9,7 +9,7 @@ from ..codecs import Hasher
 from ..container import Generation
 from ..errors import AccessDeniedError, ClosedError, ConcurrentWriteError, StepExistsError
 from ..manifest import Component, Manifest, Shard
-from ..stores import Folder, open_sink
+from ..stores import Folder, aborting, open_sink
 from ..types import Bytes
 from ..writer.assembly import Assembly, Options
 from ..writer.blob import Output
@@ -95,9 +95,12 @@ class RootFile:
 
     def commit(self) -> None:
         """Store the root."""
-        store = self._folder.replace if self._replaces else self._folder.create
+        name = root_name(self._step)
+        # What fails here, such as a full disk, has stored nothing.
+        root = self._folder.begin(name, self._data, create=not self._replaces)
         try:
-            store(root_name(self._step), self._data)
+            with aborting(root):
+                root.commit()
         except ConcurrentWriteError:
             raise step_exists(self._folder, self._step) from None
         except AccessDeniedError:

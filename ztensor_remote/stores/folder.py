@@ -16,6 +16,7 @@ from .execute import run_all
 from .failures import by_client, guarded, retried
 from .location import Location
 from .open import open_sink
+from .sink import Sink, aborting
 
 _EXCLUSIVE = frozenset(("GCSFileSystem", "AzureBlobFileSystem", "MemoryFileSystem"))
 _PROBED = frozenset(("S3FileSystem",))
@@ -89,20 +90,22 @@ class Folder:
             There is one of this name; it stays as it is.
         StoreError
         """
-        self._put(name, data, create=True)
-
-    def replace(self, name: str, data: Bytes) -> None:
-        """Store an object over whatever has its name."""
-        self._put(name, data, create=False)
-
-    def _put(self, name: str, data: Bytes, *, create: bool) -> None:
-        sink = open_sink(self.location.child(name), create=create)
-        try:
-            sink.write(data)
+        sink = self.begin(name, data, create=True)
+        with aborting(sink):
             sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
+
+    def begin(self, name: str, data: Bytes, *, create: bool) -> Sink:
+        """Return a sink that has taken an object; it is not stored before the sink commits.
+
+        Parameters
+        ----------
+        create : bool
+            Committing fails where there is an object of this name.
+        """
+        sink = open_sink(self.location.child(name), create=create)
+        with aborting(sink):
+            sink.write(data)
+        return sink
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; those that are gone already don't matter."""
