@@ -1,10 +1,12 @@
-"""Append steps to a log until killed: the number of each is printed once it is stored.
+"""Append steps to a log until killed.
 
-python -m tests.log.appender URL OPTIONS SEED
+``python -m tests.log.appender URL OPTIONS`` prints the number of the step that it goes on behind,
+then of each step once it is stored.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import Any
@@ -30,13 +32,11 @@ def main() -> None:
     """Go on where the log ends."""
     url, options = sys.argv[1:]
     log = CheckpointLog(url, storage_options=json.loads(options))
-    begun = [*log.steps(), -1]
-    step = max(begun) + 1
-    print("ready", flush=True)
-    while True:
+    last = max([-1, *log.steps()])
+    print(last, flush=True)
+    for step in itertools.count(last + 1):
         log.append(step, state_at(step), attributes={"step": step})
         print(step, flush=True)
-        step += 1
 
 
 if __name__ == "__main__":

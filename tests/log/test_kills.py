@@ -1,43 +1,26 @@
-"""A writer that is killed at any moment leaves whole steps, and all that it said were stored."""
+"""A writer that is killed at any moment leaves whole steps, and all that it said were stored.
+
+``SEED=7 pytest -m slow tests/log/test_kills.py`` kills two hundred of them.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.killing import kill
 from tests.stores.backends import MakeBackend
 from ztensor_remote import CheckpointLog
 from ztensor_remote.stores import Location
 
 from .appender import state_at
 
-ROOT = Path(__file__).resolve().parents[2]
+STORES = ["local", "moto", "strict_gcs", "azure"]
 LONGEST = 0.4
 """Seconds from its first step to its end."""
-
-
-def kill_an_appender(place: Location, chance: random.Random) -> list[int]:
-    """Return the steps that it said were stored."""
-    command = [sys.executable, "-m", "tests.log.appender", place.path]
-    with subprocess.Popen(
-        [*command, json.dumps(dict(place.storage_options))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, LONGEST))
-        process.kill()
-        return [int(line) for line in process.stdout.read().split()]
 
 
 def check(place: Location, said: set[int]) -> None:
@@ -55,9 +38,10 @@ def check(place: Location, said: set[int]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kills"),
-    [("local", 4), ("moto", 3), ("gcs", 2), ("azure", 2)]
+    [("local", 4), ("moto", 3), ("strict_gcs", 2), ("azure", 2)]
     + [
-        pytest.param(name, 50, marks=pytest.mark.slow) for name in ("local", "moto", "gcs", "azure")
+        pytest.param(name, 50, marks=pytest.mark.slow)
+        for name in ("local", "moto", "strict_gcs", "azure")
     ],
 )
 def test_kills(backend_of: MakeBackend, name: str, kills: int) -> None:
@@ -66,7 +50,8 @@ def test_kills(backend_of: MakeBackend, name: str, kills: int) -> None:
     chance = random.Random(seed)
     said: set[int] = set()
     for _ in range(kills):
-        said.update(kill_an_appender(place, chance))
+        seconds = chance.uniform(0, LONGEST)
+        said.update(kill("tests.log.appender", place=place, seconds=seconds)[1:])
         check(place, said)
     log = CheckpointLog(place)
     log.append(10**6, state_at(10**6))

@@ -50,18 +50,39 @@ class AzureEndpoint(StoreEndpoint):
         return {"connection_string": ";".join(f"{name}={settings[name]}" for name in settings)}
 
 
-def azure_server() -> ServerProcess[AzureEndpoint]:
-    """Return the server, not yet started."""
+# It confirms what it saves later, every five seconds: too late for a server that is killed.
+SAVING_OFTEN = """
+const Loki = require(process.env.LOKI);
+const configure = Loki.prototype.configureOptions;
+Loki.prototype.configureOptions = function (options, initial) {
+  return configure.call(this, {...options, autosaveInterval: 20}, initial);
+};
+"""
+SAVING_SECONDS = 0.5
+"""After so long everything is saved that was confirmed."""
+
+
+def azure_server(folder: Path | None = None) -> ServerProcess[AzureEndpoint]:
+    """Return the server, not yet started; with a folder its blobs survive a restart."""
     port = free_port()
+    modules = _installed() / "node_modules"
+    kept = ["--inMemoryPersistence"]
+    options: list[str] = []
+    if folder is not None:
+        script = folder / "saving_often.js"
+        script.write_text(SAVING_OFTEN)
+        options = ["--require", str(script)]
+        kept = ["--location", str(folder)]
     command = [
-        *("node", str(_installed() / "node_modules/azurite/dist/src/blob/main.js")),
+        *("node", *options, str(modules / "azurite/dist/src/blob/main.js")),
         *("--blobHost", "127.0.0.1", "--blobPort", str(port)),
         # Clients follow Azure's service version sooner than Azurite does.
         "--skipApiVersionCheck",
-        "--inMemoryPersistence",
         "--disableTelemetry",
+        *kept,
     ]
-    return ServerProcess(command, AzureEndpoint(f"http://127.0.0.1:{port}"))
+    endpoint = AzureEndpoint(f"http://127.0.0.1:{port}")
+    return ServerProcess(command, endpoint, {"LOKI": str(modules / "lokijs")})
 
 
 def _installed() -> Path:

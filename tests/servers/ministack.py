@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .process import ServerProcess, free_port
 from .s3 import KEY, SECRET, S3Endpoint
@@ -21,8 +22,8 @@ runpy.run_module("ministack", run_name="__main__", alter_sys=True)
 
 
 @contextmanager
-def ministack_server() -> Iterator[ServerProcess[S3Endpoint]]:
-    """Run the server."""
+def ministack_server(folder: Path | None = None) -> Iterator[ServerProcess[S3Endpoint]]:
+    """Run the server; with a folder its objects survive a restart, but not its open uploads."""
     port = free_port()
     with tempfile.TemporaryDirectory() as scratch:
         environment = {
@@ -35,6 +36,8 @@ def ministack_server() -> Iterator[ServerProcess[S3Endpoint]]:
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
         }
+        if folder is not None:
+            environment |= {"S3_PERSIST": "1", "S3_DATA_DIR": str(folder)}
         command = [sys.executable, "-c", PROGRAM]
         endpoint = S3Endpoint(f"http://127.0.0.1:{port}")
         with ServerProcess(command, endpoint, environment) as server:

@@ -112,8 +112,10 @@ class Campaign:
         self.file.write(2)
         self.requests = len(self.proxy.requests)
 
-    def disturb(self, spoil: Callable[[Any], Fault | None]) -> bool:
-        """Write while the store fails; return whether that was reported as a success."""
+    def disturb(
+        self, spoil: Callable[[Any], Fault | None], end: Callable[[], object] = lambda: None
+    ) -> bool:
+        """Write while the store fails, until its `end`; return whether a success was reported."""
         before, self.value = self.direct.values(), self.value + 1
         self.proxy.fault = spoil
         try:
@@ -123,6 +125,7 @@ class Campaign:
             assert isinstance(error, zt.StoreError), error
             done = False
         self.proxy.fault = lambda request: None
+        end()
         after = self.direct.values()
         assert after != before if done else True
         assert after == before or self.value in after
@@ -142,7 +145,10 @@ class Campaign:
     ("name", "rounds"),
     [("ministack", 1)]
     # Not gcs: fake-gcs-server publishes an upload whose request was cut off.
-    + [pytest.param(name, 20, marks=pytest.mark.slow) for name in ("ministack", "azure")],
+    + [
+        pytest.param(name, 20, marks=pytest.mark.slow)
+        for name in ("ministack", "strict_gcs", "azure")
+    ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_outages(
