@@ -230,16 +230,6 @@ def test_other_known_layouts_open_whatever_is_wrong_with_them(layout: str) -> No
         assert reader.verify() == zt.Verification(0, 2)
 
 
-@pytest.mark.parametrize("layout", ["sparsecsr", "sparsecoo"])
-def test_layouts_of_version_0_1_are_one_blob(layout: str) -> None:
-    """In other versions too; parts of other names are none of it."""
-    with zt.open(sparse(layout, [2, 3], {"values": ("f32", [1]), "x": ("u32", [1])})) as reader:
-        for read in (reader["m"].numpy, reader["m"].sparse, lambda: reader["m"][0]):
-            with pytest.raises(zt.FormatError) as caught:
-                read()
-            assert caught.value.rule == "LayoutRule"
-
-
 # --- sizes that no memory has ---------------------------------------------------------------------
 
 LARGE = 1 << 62

@@ -59,7 +59,8 @@ class TensorInfo(TypedDict):
     dtype : str
         NumPy's or ml_dtypes' name of the values' type; ``"u8:name"`` for an unknown logical type.
     layout : str
-        ``"dense"``, ``"sparse_csr"``, ``"sparse_coo"``, ``"quantized_group"``, or `format`.
+        ``"dense"``, ``"sparse_csr"``, ``"sparse_coo"``, ``"quantized_group"``, or `format`, after
+        ``"other:"`` where it is an id of another version.
     format : str
         The layout id as the file spells it.
     elements : int

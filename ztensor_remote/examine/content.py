@@ -80,7 +80,7 @@ def _is_digested(reader: Reader, part: Component) -> bool:
 def _tensor(lazy: LazyTensor, feed: Feed) -> Tensor:
     tensor, parts = lazy._tensor, {}
     with located(url=lazy._reader.url, tensor=lazy.name):
-        if tensor.format in ("sparsecsr", "sparsecoo"):
+        if tensor.format in ("sparsecsr", "sparsecoo") and not tensor.is_misnamed:
             raise UnsupportedError(
                 "sparse tensors of 0.1 have another form in later versions; convert the file first"
             )

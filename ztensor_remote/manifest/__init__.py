@@ -23,6 +23,7 @@ from .model import (
     Shard,
     Tensor,
     Version,
+    is_misnamed,
 )
 from .validate import check_manifest
 
@@ -46,6 +47,7 @@ __all__ = [
     "Version",
     "encode_manifest",
     "generation_of",
+    "is_misnamed",
     "manifest_hash",
     "parse_manifest",
 ]

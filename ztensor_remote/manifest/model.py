@@ -31,13 +31,21 @@ STREAMS = frozenset((DEFLATE, LATIN_1, VARINTS))
 FRAMED = frozenset((ZSTD, ZSTD_SEEKABLE))
 """Encodings that may have, or must have, a seek table."""
 
-_LAYOUTS = {
-    "sparsecsr": "sparse_csr",
-    "sparsecoo": "sparse_coo",
-    "zt.sparse_csr/1": "sparse_csr",
-    "zt.sparse_coo/1": "sparse_coo",
-    "zt.quant_group/1": "quantized_group",
+_OF_1 = {"sparse_csr": "sparse_csr", "sparse_coo": "sparse_coo"}
+_SPARSE: dict[Version, dict[str, str]] = {
+    "0.1": {"sparsecsr": "sparse_csr", "sparsecoo": "sparse_coo"},
+    "1.0": _OF_1,
+    "1.1": _OF_1,
+    "1.2": _OF_1,
+    "2": {"zt.sparse_csr/1": "sparse_csr", "zt.sparse_coo/1": "sparse_coo"},
 }
+_ANY_SPARSE = {name: layout for names in _SPARSE.values() for name, layout in names.items()}
+_LAYOUTS = {**_ANY_SPARSE, "zt.quant_group/1": "quantized_group"}
+
+
+def is_misnamed(format: str, version: Version) -> bool:
+    """Whether a layout id is that of sparse tensors in other versions of zTensor, not in this."""
+    return format in _ANY_SPARSE and format not in _SPARSE[version]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,8 @@ class Tensor:
     strides : tuple of int or None
         Of a dense tensor in a file of another format: the elements from one to the next on each
         axis, none of them negative. None for C order.
+    is_misnamed : bool
+        The layout id is that of sparse tensors in another version of zTensor, and nothing here.
     """
 
     name: str
@@ -147,6 +157,7 @@ class Tensor:
     components: Mapping[str, Component]
     attributes: Mapping[str, Any] | None = None
     strides: tuple[int, ...] | None = None
+    is_misnamed: bool = False
 
     @property
     def stored_count(self) -> int:
@@ -169,7 +180,12 @@ class Tensor:
 
     @property
     def layout(self) -> str:
-        """The layout under one name for all versions: ``"dense"``, ``"sparse_csr"``, …."""
+        """The layout under one name for all versions: ``"dense"``, ``"sparse_csr"``, ….
+
+        An unknown one has its id, after ``"other:"`` where that is a name of another version's.
+        """
+        if self.is_misnamed:
+            return f"other:{self.format}"
         return _LAYOUTS.get(self.format, self.format)
 
 

@@ -18,7 +18,7 @@ from .fields import (
     require,
     shown,
 )
-from .model import RAW, ZSTD, Component, Manifest, Tensor
+from .model import RAW, ZSTD, Component, Manifest, Tensor, is_misnamed
 
 _FIELDS = frozenset(
     (
@@ -50,12 +50,14 @@ def decode_manifest(data: bytes) -> Manifest:
 def _tensor(name: str, fields: dict[Any, Any]) -> Tensor:
     custom = {key: value for key, value in fields.items() if key not in _FIELDS}
     try:
+        layout = get_text(fields.get("layout", "dense"), "'layout'")
         return Tensor(
             name=name,
             shape=get_shape(require(fields, "shape", "the entry")),
-            format=get_text(fields.get("layout", "dense"), "'layout'"),
+            format=layout,
             components={"data": _component(fields)},
             attributes=custom or None,
+            is_misnamed=is_misnamed(layout, "0.1"),
         )
     except FormatError as error:
         raise error.at(tensor=name) from None

@@ -20,7 +20,7 @@ from .fields import (
     require,
     shown,
 )
-from .model import RAW, ZSTD, Component, Manifest, Tensor
+from .model import RAW, ZSTD, Component, Manifest, Tensor, is_misnamed
 
 GENERATOR = "ztensor_remote"
 _INDEX_ROLES = frozenset(("indices", "indptr", "coords"))
@@ -47,14 +47,16 @@ def _tensor(name: str, value: Any) -> Tensor:
         if dtype not in LONG_NAMES:
             reject(f"the dtype {shown(dtype)} is unknown")
         components = get_map(require(fields, "components", "the tensor"), "'components'")
+        layout = get_text(fields.get("format", "dense"), "'format'")
         return Tensor(
             name=name,
             shape=get_shape(require(fields, "shape", "the tensor")),
-            format=get_text(fields.get("format", "dense"), "'format'"),
+            format=layout,
             components={
                 get_text(role, "a role"): _component(role, part, dtype)
                 for role, part in components.items()
             },
+            is_misnamed=is_misnamed(layout, "1.0"),
         )
     except FormatError as error:
         raise error.at(tensor=name) from None

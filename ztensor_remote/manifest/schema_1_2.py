@@ -20,7 +20,7 @@ from .fields import (
     require,
     shown,
 )
-from .model import RAW, ZSTD, Component, Manifest, Tensor
+from .model import RAW, ZSTD, Component, Manifest, Tensor, is_misnamed
 
 VERSION_TEXT = "1.2.0"
 
@@ -44,15 +44,17 @@ def _tensor(name: str, value: Any) -> Tensor:
     try:
         fields = get_fields(value, "the tensor")
         components = get_map(require(fields, "components", "the tensor"), "'components'")
+        layout = get_text(require(fields, "format", "the tensor"), "'format'")
         return Tensor(
             name=name,
             shape=get_shape(require(fields, "shape", "the tensor")),
-            format=get_text(require(fields, "format", "the tensor"), "'format'"),
+            format=layout,
             components={
                 get_text(role, "a role"): _component(role, part)
                 for role, part in components.items()
             },
             attributes=_optional_map(fields, "attributes"),
+            is_misnamed=is_misnamed(layout, "1.2"),
         )
     except FormatError as error:
         raise error.at(tensor=name) from None

@@ -12,7 +12,7 @@ from .chunks import KEY, chunk_fields, with_chunk_digests
 from .decoding import decode_deterministic
 from .dtypes import STORAGE_2, dtype_of
 from .fields import get_list, get_map, get_shape, get_text, get_uint, reject, require, shown
-from .model import RAW, Component, Manifest, Shard, Tensor
+from .model import RAW, Component, Manifest, Shard, Tensor, is_misnamed
 
 MIN_FILE = 48
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -84,12 +84,14 @@ def _tensor(name: str, value: Any) -> Tensor:
         parts = get_map(require(fields, "parts", "the object"), "'parts'")
         if not parts:
             reject("the object has no parts")
+        layout = get_text(require(fields, "layout", "the object"), "'layout'")
         return Tensor(
             name=name,
             shape=get_shape(require(fields, "shape", "the object")),
-            format=get_text(require(fields, "layout", "the object"), "'layout'"),
+            format=layout,
             components={check_name(role): _part(role, part) for role, part in parts.items()},
             attributes=_attributes(fields) if "attributes" in fields else None,
+            is_misnamed=is_misnamed(layout, "2"),
         )
     except FormatError as error:
         raise error.at(tensor=name) from None

@@ -23,8 +23,9 @@ def no_array(tensor: Tensor) -> UnsupportedError:
         return UnsupportedError(why)
     way = "call .dequantize(), or read" if is_blocks(tensor.format) else "read"
     parts = ", ".join(f".components[{role!r}]" for role in tensor.components)
+    other = " in this version of the format" if tensor.is_misnamed else ""
     return UnsupportedError(
-        f"layout {tensor.format!r} has no single array; {way} its components: {parts}"
+        f"layout {tensor.format!r} has no single array{other}; {way} its components: {parts}"
     )
 
 

@@ -45,7 +45,8 @@ class LazyTensor(Conversions):
         The layout id as the file spells it.
     layout : str
         The layout under one name for all versions: ``"dense"``, ``"sparse_csr"``,
-        ``"sparse_coo"``, ``"quantized_group"``, or the id itself.
+        ``"sparse_coo"``, ``"quantized_group"``, or the id itself; after ``"other:"`` where that
+        is one of another version's, and means nothing here.
     """
 
     def __init__(self, reader: Reader, blobs: Blobs, tensor: Tensor) -> None:

@@ -222,7 +222,7 @@ class Assembly:
         options: Options,
     ) -> None:
         attributes = dict(options.attributes) if options.attributes else None
-        self.tensors[name] = Tensor(name, shape, layout, dict(parts), attributes)
+        self.tensors[name] = self.rules.tensor(name, shape, layout, dict(parts), attributes)
 
     # --- checks, before a byte is written ----------------------------------------------------
 
@@ -302,7 +302,7 @@ class Assembly:
             check_written_name(role, "a component")
             storage, logical = self.rules.storage(element)
             parts[role] = Component(storage, 0, length, logical)
-        self.rules.check_tensor(Tensor(name, shape, layout, parts, options.attributes))
+        self.rules.check_tensor(self.rules.tensor(name, shape, layout, parts, options.attributes))
 
     def _encoding(self, options: Options, element: DType) -> tuple[int | None, Checksum | None]:
         """Return zstd level and digest algorithm of a component."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..container import Generation
 from ..errors import FormatError, InvalidInputError, UnsupportedError
-from ..manifest import ZSTD, ZSTD_SEEKABLE, Tensor
+from ..manifest import ZSTD, ZSTD_SEEKABLE, Component, Tensor, is_misnamed
 from ..manifest.cbor import encode
 from ..manifest.dtypes import BY_LOGICAL, DType
 from ..manifest.schema_1_0 import check_storable
@@ -65,6 +65,18 @@ class Rules:
         if self.version == "2" and element.name == "bool":
             element = BY_LOGICAL["bool"]
         return element.storage, element.logical
+
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        layout: str,
+        parts: Mapping[str, Component],
+        attributes: Mapping[str, Any] | None,
+    ) -> Tensor:
+        """Return a tensor as a file of this version says it."""
+        misnamed = is_misnamed(layout, self.version)
+        return Tensor(name, shape, layout, parts, attributes, is_misnamed=misnamed)
 
     def check_checksum(self, checksum: Checksum | None) -> None:
         """Refuse an algorithm that readers of this version don't know."""
