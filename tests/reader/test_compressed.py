@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,9 @@ import ztensor_remote as zt
 from tests.formats.build import dense_1, dense_2, file_2, frame, seekable, skippable
 from tests.reader.models import in_memory, model_bytes, same, written
 from tests.stores.backends import MakeBackend, Through
+from ztensor_remote.codecs import StreamDecoder
 from ztensor_remote.reader import decoding
+from ztensor_remote.reader.output import Picking
 
 MIB = 1 << 20
 VERSIONS = ["1.0", "1.2", "2"]
@@ -314,6 +317,22 @@ def test_no_tensor_keeps_more_than_its_own_memory() -> None:
             few = {name: model[name][:, :5] for name in model}
         for array in [*loaded.values(), *picked.values(), *few.values()]:
             assert _kept(array) <= 2 * array.nbytes + 128
+
+
+@pytest.mark.parametrize("is_stated", [True, False], ids=["stated", "growing"])
+def test_nothing_keeps_what_a_stream_was_decoded_to(is_stated: bool) -> None:
+    """The garbage collector does not see through zstandard's objects."""
+    length = {"uncompressed_length": 5000} if is_stated else {}
+    data = dense_1("1.2", frame(bytes(5000)), [5000], encoding="zstd", **length)
+    for place in (data, in_memory(data)):
+        gc.collect()
+        with zt.open(place) as model:
+            part = model["t"].components["data"]
+            assert len(model["t"].numpy()) == len(model["t"][:-1]) + 1 == len(part.read())
+            model.load()
+            model.verify()
+        kept = [each for each in gc.get_objects() if isinstance(each, StreamDecoder | Picking)]
+        assert not kept
 
 
 def _kept(array: Any) -> int:

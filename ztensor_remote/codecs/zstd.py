@@ -58,7 +58,8 @@ class StreamDecoder:
     Parameters
     ----------
     write : callable
-        Given the decoded bytes, 128 KiB or fewer at a time.
+        Given the decoded bytes, 128 KiB or fewer at a time. It must not refer to this decoder:
+        the garbage collector does not see through zstandard's objects, and neither would ever go.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:

@@ -214,20 +214,31 @@ class _Stream:
     """What is decoded in order."""
 
     def __init__(self, part: Component, output: Output, digest: PartialDigest | None) -> None:
+        # Apart from the stream: what the decoder writes to must not lead back to the decoder.
+        self._written = _Written(output, digest)
+        self._decoder = decoder_of(part, self._written.take)
+        self.feed = self._decoder.feed
+
+    def finish(self) -> None:
+        self._decoder.finish()
+        self._written.finish()
+
+
+class _Written:
+    """Takes what a stream decodes to, from its first byte on."""
+
+    def __init__(self, output: Output, digest: PartialDigest | None) -> None:
         self._output = output
         self._digest = digest
         self._reached = 0
-        self._decoder = decoder_of(part, self._write)
-        self.feed = self._decoder.feed
 
-    def _write(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         self._output.take(self._reached, data)
         if self._digest is not None and self._digest.add(self._reached, data):
             self._digest.check()
         self._reached += len(data)
 
     def finish(self) -> None:
-        self._decoder.finish()
         self._output.end(self._reached)
 
 
