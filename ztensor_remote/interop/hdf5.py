@@ -84,11 +84,11 @@ def _import_h5py() -> Any:
 
 def _datasets(h5py: Any, file: Any) -> Iterator[tuple[str, Any]]:
     """Yield the datasets of a file, each under the first of its names."""
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()
     waiting: list[tuple[str, Any]] = [("", file)]
     while waiting:
         path, thing = waiting.pop()
-        address = h5py.h5o.get_info(thing.id).addr
+        address = h5py.h5g.get_objinfo(thing.id).objno  # h5o.get_info would look at all chunks
         if address in seen:
             continue
         seen.add(address)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import LimitError
 from ..manifest import ChunkGrid
 from ..manifest.fields import reject
 from ..manifest.grid import check_grid
+
+_Rows: TypeAlias = "npt.NDArray[np.uint64]"
 
 _MOST_CHUNKS = 1 << 22
 """Of all datasets of a file: 28 bytes of memory each."""
@@ -62,32 +65,29 @@ class ChunkIndex:
         shape, chunk = dataset.shape, properties.get_chunk()
         if len(chunk) != len(shape) or 0 in chunk:
             reject(f"an array of the shape {shape} has no chunks of {chunk}", rule="HDF5")
-        counts = [-(-n // size) for n, size in zip(shape, chunk, strict=True)]
-        count = math.prod(counts)
-        if max(count, math.prod(chunk) * dtype.itemsize) > _LARGEST:
+        counts = tuple(-(-n // size) for n, size in zip(shape, chunk, strict=True))
+        if max(math.prod(counts), math.prod(chunk) * dtype.itemsize) > _LARGEST:
             reject(f"{shape} in chunks of {chunk} is more than there can be", rule="HDF5")
-        places, stored = self._stored(dataset, count)
-        coordinates = np.frombuffer(places, np.uint64).reshape(-1, len(shape))
-        if (coordinates % np.array(chunk, np.uint64)).any():
+        begins, rows = self._stored(dataset, math.prod(counts))
+        is_inside = (begins < np.array(shape, np.uint64)).all(axis=1)
+        places, rest = np.divmod(begins[is_inside], np.array(chunk, np.uint64))
+        if rest.any():
             reject("a chunk does not begin where chunks begin", rule="HDF5")
-        is_inside = (coordinates < np.array(shape, np.uint64)).all(axis=1)
-        places_in_grid = (coordinates[is_inside] // np.array(chunk, np.uint64)).astype(np.int64)
-        numbers = np.ravel_multi_index(tuple(places_in_grid.T), counts)
-        rows = np.frombuffer(stored, np.uint64).reshape(-1, 3).astype(np.int64)[is_inside]
+        numbers = np.ravel_multi_index(tuple(places.astype(np.int64).T), counts)
         order = np.argsort(numbers)
-        offsets, lengths, masks = np.ascontiguousarray(rows[order].T)
-        filters = tuple(_filters(properties))
-        fill = _fill(dataset, dtype)
         grid = ChunkGrid(
-            shape, chunk, dtype.itemsize, filters, fill, numbers[order], offsets, lengths, masks
+            *(shape, chunk, dtype.itemsize, _filters(properties), _fill(dataset, dtype)),
+            numbers[order],
+            *rows.astype(np.int64)[is_inside][order].T.copy(),
         )
         check_grid(grid, self._size)
         return grid
 
-    def _stored(self, dataset: Any, most: int) -> tuple[array[int], array[int]]:
-        """Return the first positions of the stored chunks; and where, how long, filtered how."""
-        places, stored = array("Q"), array("Q")
-        left = min(most, self._room)
+    def _stored(self, dataset: Any, most: int) -> tuple[_Rows, _Rows]:
+        """Return the first positions of the stored chunks, and of each its place, size and mask."""
+        begins, rows = array("Q"), array("Q")
+        most = min(most, self._size)  # each has a byte
+        left, problem = min(most, self._room), None
 
         def note(chunk: Any) -> bool | None:
             nonlocal left
@@ -95,17 +95,27 @@ class ChunkIndex:
                 left = -1
                 return True  # that is enough
             left -= 1
-            places.extend(chunk.chunk_offset)
-            stored.extend((chunk.byte_offset or 0, chunk.size, chunk.filter_mask))
+            if chunk.byte_offset is not None:
+                begins.extend(chunk.chunk_offset)
+                rows.extend((chunk.byte_offset, chunk.size, chunk.filter_mask))
             return None
 
-        dataset.id.chunk_iter(note)
+        try:
+            dataset.id.chunk_iter(note)
+        except (OSError, RuntimeError, ValueError) as error:
+            problem = str(error)[:300]
+        if problem is not None:  # raised without that error, whose frames hold what is libhdf5's
+            reject(f"its chunks can't be found: {problem}", rule="HDF5")
         if left < 0 and most <= self._room:
-            reject(f"it has more chunks than the {most} that it is cut into", rule="HDF5")
+            reject(f"it has more than {most} chunks, which is the most there can be", rule="HDF5")
         if left < 0:
             raise LimitError(f"the datasets of the file have more than {_MOST_CHUNKS} chunks")
-        self._room -= len(stored) // 3
-        return places, stored
+        self._room -= len(rows) // 3
+        return _table(begins, len(dataset.shape)), _table(rows, 3)
+
+
+def _table(values: array[int], columns: int) -> _Rows:
+    return np.frombuffer(values, np.uint64).reshape(-1, columns)
 
 
 def nothing_stored(shape: tuple[int, ...], dataset: Any, dtype: np.dtype[Any]) -> ChunkGrid:
@@ -124,13 +134,13 @@ def unknown_filter(properties: Any) -> str | None:
     return None
 
 
-def _filters(properties: Any) -> list[tuple[str, int]]:
+def _filters(properties: Any) -> tuple[tuple[str, int], ...]:
     found = []
     for number in range(properties.get_nfilters()):
         code, _, values, _ = properties.get_filter(number)
         name = _NAMES[code]
         found.append((name, values[0] if name == "shuffle" and values else 0))
-    return found
+    return tuple(found)
 
 
 def _fill(dataset: Any, dtype: np.dtype[Any]) -> bytes:
