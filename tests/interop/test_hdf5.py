@@ -158,6 +158,31 @@ def test_a_dataset_is_the_metadata_and_its_bytes(backend_of: MakeBackend, throug
         assert [r.response_bytes for r in proxy.requests] == [1_200_000, 8_000]
 
 
+def test_headers_of_many_datasets_are_fetched_side_by_side(
+    backend_of: MakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend: Any = backend_of("moto")
+    memory, file = made()
+    with file:
+        for number in range(30):
+            file[f"layers/{number:02}/w"] = np.full(50_000, number)
+        file["first"] = PLAIN
+    backend.put("m.h5", memory.getvalue())
+    one_by_one = []
+    block = hdf5._View._block
+
+    def noted(view: Any, number: int) -> memoryview:
+        if number not in view._blocks:
+            one_by_one.append(number)
+        return block(view, number)
+
+    monkeypatch.setattr(hdf5._View, "_block", noted)
+    with zt.open(backend.location("m.h5")) as model:
+        assert list(model) == ["first", *(f"layers/{number:02}/w" for number in range(30))]
+        assert len(one_by_one) < 15  # of some 40
+        assert model["layers/17/w"][-1] == 17
+
+
 class TestHostileFiles:
     @pytest.mark.parametrize("size", [0, 8, 100, 2000])
     def test_that_are_cut_off(self, size: int) -> None:

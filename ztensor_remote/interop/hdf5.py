@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def parse(peek: Peek) -> Manifest:
 
 def _parsed(h5py: Any, view: _View, size: int) -> Manifest:
     with h5py.File(view, "r") as file:
-        found = dict(_datasets(h5py, file))
+        found = _datasets(h5py, file, view)
         index = ChunkIndex(size)
         tensors = {name: _tensor(h5py, name, each, size, index) for name, each in found.items()}
         made = Manifest("hdf5", tensors, _attributes(file))
@@ -82,29 +83,50 @@ def _import_h5py() -> Any:
     return h5py
 
 
-def _datasets(h5py: Any, file: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the datasets of a file, each under the first of its names."""
+class _Link(NamedTuple):
+    """A name of an object in a group, and where all of its path stands in the order of paths."""
+
+    order: tuple[int, ...]
+    path: str
+    group: Any
+    name: bytes
+    address: int
+
+
+def _datasets(h5py: Any, file: Any, view: _View) -> dict[str, Any]:
+    """Return the datasets of a file, each under the shortest of its names.
+
+    It goes from level to level, so that all headers of one are fetched side by side.
+    """
+    found: list[tuple[tuple[int, ...], str, Any]] = []
     seen: set[tuple[int, int]] = set()
-    waiting: list[tuple[str, Any]] = [("", file)]
-    while waiting:
-        path, thing = waiting.pop()
-        address = h5py.h5g.get_objinfo(thing.id).objno  # h5o.get_info would look at all chunks
-        if address in seen:
-            continue
-        seen.add(address)
-        if len(seen) > _MOST_OBJECTS:
-            raise LimitError(f"the file has more than {_MOST_OBJECTS} objects")
-        if isinstance(thing, h5py.Dataset):
-            yield path, thing
-        elif isinstance(thing, h5py.Group):
-            names = [name for name in thing if _is_inside(h5py, thing, name)]
-            prefix = f"{path}/" if path else ""
-            waiting += [(f"{prefix}{name}", thing[name]) for name in reversed(names)]
+    level: list[tuple[tuple[int, ...], str, Any]] = [((), "", file)]
+    while level:
+        links: list[_Link] = []
+        for order, path, thing in level:
+            address = h5py.h5g.get_objinfo(thing.id).objno  # h5o.get_info looks at all chunks
+            if address in seen:
+                continue
+            seen.add(address)
+            if len(seen) > _MOST_OBJECTS:
+                raise LimitError(f"the file has more than {_MOST_OBJECTS} objects")
+            if isinstance(thing, h5py.Dataset):
+                found.append((order, path, thing))
+            elif isinstance(thing, h5py.Group):
+                links += _links(h5py, thing, order, path)
+        view.prefetch([file.userblock_size + link.address for link in links])
+        level = [(link.order, link.path, link.group[link.name]) for link in links]
+    return {path: thing for _, path, thing in sorted(found, key=itemgetter(0))}
 
 
-def _is_inside(h5py: Any, group: Any, name: str) -> bool:
-    """Whether a link leads to an object of this file, by no path that could lead elsewhere."""
-    return isinstance(group.get(name, getlink=True), h5py.HardLink)
+def _links(h5py: Any, group: Any, order: tuple[int, ...], path: str) -> Iterator[_Link]:
+    """Yield what is in a group, but for links that lead elsewhere or could do so."""
+    prefix = f"{path}/" if path else ""
+    for number, name in enumerate(group.id):
+        link = group.id.links.get_info(name)
+        if link.type == h5py.h5l.TYPE_HARD:
+            text = name.decode("utf-8", "surrogateescape")  # which is refused later
+            yield _Link((*order, number), prefix + text, group, name, link.u)
 
 
 def _tensor(h5py: Any, name: str, dataset: Any, size: int, index: ChunkIndex) -> Tensor:
@@ -271,12 +293,28 @@ class _View(io.RawIOBase):
 
     def _block(self, number: int) -> memoryview:
         if number not in self._blocks:
-            if len(self._blocks) >= _MOST_BLOCKS:
-                raise LimitError(f"what the file says of itself is over {_MOST_BLOCKS} blocks")
-            offset = number * _BLOCK
-            length = min(_BLOCK, self._peek.size - offset)
-            self._blocks[number] = self._peek.read(offset, length)
+            [place] = self._places([number])
+            self._blocks[number] = self._peek.read(*place)
         return self._blocks[number]
+
+    def prefetch(self, offsets: Sequence[int]) -> None:
+        """Read the blocks that lie at many places, side by side.
+
+        Raises
+        ------
+        LimitError, StoreError
+        """
+        touched = {offset // _BLOCK for offset in offsets if 0 <= offset < self._peek.size}
+        numbers = sorted(touched - self._blocks.keys())
+        read = self._peek.read_many(self._places(numbers))
+        self._blocks.update(zip(numbers, read, strict=True))
+
+    def _places(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """Return offsets and lengths of blocks that are to be read, if there may be so many."""
+        if len(self._blocks) + len(numbers) > _MOST_BLOCKS:
+            raise LimitError(f"what the file says of itself is over {_MOST_BLOCKS} blocks")
+        starts = [number * _BLOCK for number in numbers]
+        return [(start, min(_BLOCK, self._peek.size - start)) for start in starts]
 
 
 def reject(message: str) -> NoReturn:
