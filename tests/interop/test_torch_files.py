@@ -132,11 +132,42 @@ class TestWhatTorchWrites:
             assert file["a"].shape == (1, 4)
             assert file["a"].numpy().astype(np.float32).tolist() == [[0.5, 1.0, 1.5, 2.0]]
 
-    def test_complex_halves_are_bytes(self) -> None:
-        with zt.open(saved({"a": torch.zeros(3, dtype=torch.complex32)})) as file:
-            assert len(file["a"].components["data"].read()) == 12
-            with pytest.raises(zt.UnsupportedError, match="complex32"):
-                file["a"].numpy()
+    @BOTH
+    def test_complex_halves_are_of_twice_the_width_in_numpy(
+        self, is_zip: bool, tmp_path: Path
+    ) -> None:
+        halves = torch.complex(torch.arange(12.0), torch.tensor(0.1)).to(torch.complex32)
+        wanted = halves.to(torch.complex64).numpy().reshape(3, 4)
+        tensors = {
+            "a": halves.reshape(3, 4),
+            "turned": halves.reshape(4, 3).t(),
+            "none": halves[:0],
+            "w": torch.ones(2),
+        }
+        with zt.open(saved(tensors, is_zip)) as file:
+            assert file["a"].dtype == np.complex64 and file["a"].nbytes == 96
+            into = np.empty((3, 4), np.complex64)
+            file["a"].read_into(into)
+            for array in (file["a"].numpy(), file.load()["a"], into):
+                np.testing.assert_array_equal(array, wanted)
+            np.testing.assert_array_equal(file["a"][1:, ::-2], wanted[1:, ::-2])
+            np.testing.assert_array_equal(file["turned"][1], wanted.reshape(4, 3).T[1])
+            loaded = file.load(to="torch")
+            loaded["rows"] = file.load(slices={"a": np.s_[1:]}, to="torch")["a"]
+            loaded["turned again"] = file["turned"].torch()
+            again = {"rows": tensors["a"][1:], "turned again": tensors["turned"]}
+            for name, tensor in (tensors | again).items():
+                assert loaded[name].dtype == tensor.dtype
+                assert torch.equal(loaded[name].cfloat(), tensor.cfloat())
+            assert len(file["a"].components["data"].read()) == 48
+            file.verify()
+            for ending in ("zt", "npz", "safetensors"):
+                zt.convert(file, tmp_path / f"m.{ending}")
+                with zt.open(tmp_path / f"m.{ending}") as converted:
+                    np.testing.assert_array_equal(converted["a"].numpy(), wanted)
+                    np.testing.assert_array_equal(converted["turned"][1], wanted.reshape(4, 3).T[1])
+            with zt.open(tmp_path / "m.zt") as converted:
+                assert zt.content_id(converted) == zt.content_id(file)
 
     def test_damage_is_told_by_the_checksum(self) -> None:
         data = bytearray(saved(VIEWS))

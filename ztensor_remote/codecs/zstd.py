@@ -210,4 +210,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except zstandard.ZstdError as error:
+        if "not enough memory" in str(error):  # this machine's fault, not that of the file
+            raise MemoryError(str(error)) from None
         raise FormatError(f"the stored bytes are not valid zstd: {error}", rule="Zstd") from None

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..codecs import Hasher
 from ..errors import UnsupportedError, located
 from ..manifest import Component, Manifest, Tensor
 from ..manifest.schema_2 import content_value
 from ..reader import LazyTensor, Reader
-from ..reader.blocks import blocks
 from ..rewrite.feed import Feed, StoredBlob
 from ..rewrite.places import opened
-from ..rewrite.stored import StoredElements
+from ..rewrite.stored import StoredElements, rearranged
 from ..types import StorageOptions
 from ..writer.rules import rules_of
 
@@ -100,7 +97,7 @@ def _part(lazy: LazyTensor, role: str, feed: Feed) -> Component:
     if not lazy._tensor.is_rearranged:
         elements.decode(hasher.update)
     else:
-        for block in blocks(lazy):
-            hasher.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        for piece in rearranged(lazy, role):
+            hasher.update(piece)
     storage, logical = _RULES.storage(elements.element)
     return replace(part, dtype=storage, logical=logical, digest=hasher.text())

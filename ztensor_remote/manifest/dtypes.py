@@ -43,13 +43,18 @@ class DType:
         return self.bits < 8
 
     @property
+    def is_as_stored(self) -> bool:
+        """Whether an element takes the same bits in an array."""
+        return not self.is_packed and self.name != COMPLEX32.name
+
+    @property
     def is_encoded(self) -> bool:
-        """Whether all stored bytes have to be looked at to have an array: to unpack or check."""
-        return self.bits < 8 or self.name == "bool"
+        """Whether all stored bytes have to be looked at to have an array: to convert or check."""
+        return not self.is_as_stored or self.name == "bool"
 
     def numpy(self) -> np.dtype[Any]:
-        """Return the NumPy dtype of a decoded element."""
-        return _numpy_dtype(self.name)
+        """Return the NumPy dtype of a decoded element; of complex32, that of the same values."""
+        return _numpy_dtype("complex64" if self.name == COMPLEX32.name else self.name)
 
 
 _PLAIN = (
@@ -78,6 +83,9 @@ _LOGICAL = (
     DType("complex64", "f32", "complex64", 64),
     DType("complex128", "f64", "complex128", 128),
 )
+
+COMPLEX32 = DType("complex32", "f16", "complex32", 32)
+"""PyTorch's complex numbers of two halves, which NumPy does not have: read, and never written."""
 
 BY_STORAGE = {dtype.storage: dtype for dtype in _PLAIN}
 BY_LOGICAL = {dtype.logical: dtype for dtype in _LOGICAL if dtype.logical}
@@ -109,6 +117,8 @@ def dtype_of(storage: str, logical: str | None) -> DType:
     if logical is None:
         return BY_STORAGE[storage]
     dtype = BY_LOGICAL.get(logical)
+    if (storage, logical) == (COMPLEX32.storage, COMPLEX32.logical):
+        return COMPLEX32
     if dtype is None:
         raise UnsupportedError(
             f"logical type {logical!r} is unknown; read the component's bytes instead"

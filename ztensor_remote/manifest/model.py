@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
-from .dtypes import DType, dtype_of
+from .dtypes import COMPLEX32, DType, dtype_of
 from .fields import element_count
 from .grid import ChunkGrid
 
@@ -116,6 +116,11 @@ class Component:
         return dtype_of(self.dtype, self.logical)
 
     @property
+    def is_complex32(self) -> bool:
+        """Whether the elements are complex numbers of two halves, which are read as complex64."""
+        return (self.dtype, self.logical) == (COMPLEX32.storage, COMPLEX32.logical)
+
+    @property
     def is_raw(self) -> bool:
         """Whether the stored bytes are the decoded bytes."""
         return self.encoding == RAW
@@ -170,8 +175,9 @@ class Tensor:
 
     @property
     def is_rearranged(self) -> bool:
-        """Whether a component has the elements in another order than that of C."""
-        return self.strides is not None or self.is_in_chunks
+        """Whether a component has the elements in another form than files of zTensor do."""
+        is_widened = any(part.is_complex32 for part in self.components.values())
+        return self.strides is not None or self.is_in_chunks or is_widened
 
     @property
     def is_in_chunks(self) -> bool:

@@ -14,7 +14,7 @@ from ..errors import (
     MissingDependencyError,
     UnsupportedError,
 )
-from ..manifest.dtypes import DType
+from ..manifest.dtypes import COMPLEX32, DType
 from ..types import Framework
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _MOST_ELEMENTS = np.iinfo(np.intp).max // 16
 
 
 def as_array(data: memoryview, element: DType, shape: tuple[int, ...], *, exact: bool) -> Array:
-    """Return the elements in `data`, as a view wherever an element has bytes of its own.
+    """Return the elements in `data`, as a view wherever NumPy has such elements.
 
     Parameters
     ----------
@@ -49,6 +49,9 @@ def as_array(data: memoryview, element: DType, shape: tuple[int, ...], *, exact:
     check_shape(shape)
     if element.is_packed:
         return _unpack(data, element, shape)
+    if element == COMPLEX32:
+        halves = np.frombuffer(data, np.float16)
+        return halves.astype(np.float32).view(np.complex64).reshape(shape)
     if element.name == "bool" and not _are_bits(data):
         if exact:
             raise FormatError("a bool is stored as neither 0 nor 1", rule="LayoutData")
@@ -129,11 +132,17 @@ def check_framework(to: str) -> None:
         raise InvalidInputError(f"to={to!r} is not supported; use one of {names}")
 
 
-def to_torch(array: Array) -> TorchTensor:
+def to_torch(array: Array, element: DType | None = None) -> TorchTensor:
     """Return a CPU tensor over the array's memory.
 
     torch has no NumPy counterpart for bfloat16, fp8 and fp4: those travel as integers of the same
     width. A read-only array is copied, since torch can't protect memory.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+    element : DType, optional
+        What it was stored as, where torch may have that and NumPy not.
 
     Raises
     ------
@@ -143,14 +152,15 @@ def to_torch(array: Array) -> TorchTensor:
     dtype = torch_dtype(array.dtype)
     made: TorchTensor
     if not array.size:  # NumPy's strides of nothing are none that torch can view it by
-        made = torch.empty(array.shape, dtype=dtype)
+        is_half = element == COMPLEX32
+        made = torch.empty(array.shape, dtype=torch.complex32 if is_half else dtype)
         return made
     if not array.flags.writeable:
         array = array.copy()
     if is_foreign(array.dtype):
         array = array.view(f"u{array.itemsize}")
-    made = torch.from_numpy(array)
-    return made.view(dtype)
+    made = torch.from_numpy(array).view(dtype)
+    return made.to(torch.complex32) if element == COMPLEX32 else made
 
 
 def is_foreign(dtype: np.dtype[Any]) -> bool:

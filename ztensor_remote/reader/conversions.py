@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..types import Framework
-from .arrays import Array, check_framework, is_foreign, to_jax, to_torch
+from .arrays import Array, check_framework, is_foreign, to_jax
 from .sparse import COO, CSR
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Conversions(ABC):
     def _private(self) -> Array:
         """Return all elements in memory that may be written to, without a copy if possible."""
 
+    @abstractmethod
+    def _to_torch(self) -> TorchTensor: ...
     @abstractmethod
     def _sparse(self) -> CSR | COO: ...
     @abstractmethod
@@ -131,7 +133,7 @@ class Conversions(ABC):
             torch is not installed.
         """
         with self._located():
-            made = self._sparse().torch() if self._is_sparse else to_torch(self._private())
+            made = self._sparse().torch() if self._is_sparse else self._to_torch()
         return made if device is None else made.to(device=device)
 
     def jax(self, device: Any = None) -> JaxArray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..manifest.dtypes import DType
 from ..types import Framework
 from .arrays import check_shape, to_jax, to_torch
 from .selection import Selection, select, select_of_chunks
@@ -47,7 +48,8 @@ def reading_all(tensor: LazyTensor) -> Reading:
     def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
         if is_dense and (to == "numpy" or not tensor._is_view):
             element = wants[0].part.element
-            return _returned_as(to, tensor._array(loaded[0], element, tensor.shape, strides))
+            array = tensor._array(loaded[0], element, tensor.shape, strides)
+            return _returned_as(to, array, element)
         return tensor._with(tensor._blobs.holding(wants, loaded))._read(to)
 
     is_looked_at = not is_dense or strides or wants[0].part.element.is_encoded
@@ -78,11 +80,11 @@ def reading_some(tensor: LazyTensor, key: Any) -> Reading:
     # Checking or unpacking all elements would touch all of a file that may be large.
     if view is not None and not (part.element.is_encoded or blobs.checks_slices_of(part)):
         shown = tensor._array(view, part.element, tensor.shape, strides)[key]
-        return Reading([], lambda _, to: _returned_as(to, shown))
+        return Reading([], lambda _, to: _returned_as(to, shown, part.element))
 
     def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
         memory = loaded[0] if loaded else memoryview(b"")
-        return _returned_as(to, _chosen(tensor, selection, memory))
+        return _returned_as(to, _chosen(tensor, selection, memory), part.element)
 
     if not selection.nbytes:
         return Reading([], finish)
@@ -97,7 +99,7 @@ def _reading_all_for(tensor: LazyTensor, key: Any) -> Reading:
 
     def finish(loaded: Sequence[memoryview], to: Framework) -> Any:
         whole = tensor._with(tensor._blobs.holding(wants, loaded))._numpy()
-        return _returned_as(to, whole[key])
+        return _returned_as(to, whole[key], tensor._value_part.element)
 
     return Reading(wants, finish)
 
@@ -110,8 +112,8 @@ def _chosen(tensor: LazyTensor, selection: Selection, memory: memoryview) -> Any
     return chosen.copy() if chosen.nbytes * 2 < len(memory) else chosen
 
 
-def _returned_as(to: Framework, array: Any) -> Any:
+def _returned_as(to: Framework, array: Any, element: DType) -> Any:
     if to in ("numpy", "scipy"):
         return array
     whole = np.array(array) if np.ndim(array) == 0 else np.ascontiguousarray(array)
-    return to_torch(whole) if to == "torch" else to_jax(whole)
+    return to_torch(whole, element) if to == "torch" else to_jax(whole)

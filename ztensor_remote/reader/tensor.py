@@ -15,7 +15,7 @@ from ..errors import TensorNotFoundError, UnsupportedError, located
 from ..manifest import Tensor
 from ..manifest.dtypes import DType
 from ..manifest.validate import check_layout
-from .arrays import Array, as_array, as_strided
+from .arrays import Array, as_array, as_strided, to_torch
 from .assembly import assemble
 from .blobs import Blobs
 from .component import LazyComponent
@@ -26,6 +26,8 @@ from .sparse import COO, CSR, dense
 from .want import Want
 
 if TYPE_CHECKING:
+    from torch import Tensor as TorchTensor
+
     from .file import Reader
     from .handle import Handle
 
@@ -133,6 +135,9 @@ class LazyTensor(Conversions):
         array = self._numpy() if mapped is None else mapped
         return array if array.flags.writeable else array.copy()
 
+    def _to_torch(self) -> TorchTensor:
+        return to_torch(self._private(), self._value_part.element)
+
     def _mapped_privately(self) -> Array | None:
         self._check_layout()
         part = self._tensor.components["data"]
@@ -210,7 +215,7 @@ class LazyTensor(Conversions):
         part = self._value_part
         return (
             self.layout == "dense"
-            and not part.element.is_packed
+            and part.element.is_as_stored
             and self._blobs.view(part, whole=False) is not None
         )
 
@@ -243,7 +248,7 @@ class LazyTensor(Conversions):
         self._reader._check_open()
         destination = bytes_of(out, shape=self.shape, dtype=self.dtype)
         is_as_stored = self.layout == "dense" and self._tensor.strides is None
-        if not is_as_stored or self._value_part.element.is_packed:
+        if not is_as_stored or not self._value_part.element.is_as_stored:
             return None
         return replace(self._wants()[0], destination=destination)
 

@@ -9,7 +9,7 @@ from ..errors import FormatError, located
 from ..reader import LazyTensor, Reader
 from .copying import Chosen
 from .feed import Feed, StoredBlob
-from .stored import StoredElements, in_c_order
+from .stored import StoredElements, rearranged
 
 
 def check_readable(reader: Reader) -> None:
@@ -62,7 +62,7 @@ def _content(tensor: LazyTensor, role: str, feed: Feed) -> str:
     hasher = Hasher("crc32c")
     with located(url=tensor._blobs.source.url, tensor=tensor.name, component=role):
         if tensor._tensor.is_rearranged:
-            for piece in in_c_order(tensor):
+            for piece in rearranged(tensor, role):
                 hasher.update(piece)
         else:
             part = tensor._tensor.components[role]

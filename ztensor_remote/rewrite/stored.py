@@ -51,7 +51,7 @@ class StoredElements:
         """The element type; of the stored words, where their meaning is unknown."""
         part = self.part
         try:
-            return BY_NAME[part.element.name]
+            return BY_NAME[part.element.numpy().name]
         except UnsupportedError:
             stored = BY_STORAGE[part.dtype]
             return DType(str(part.logical), part.dtype, part.logical, stored.bits)
@@ -190,12 +190,13 @@ def _in_little(write: Write, part: Component) -> Write:
     return swap
 
 
-def in_c_order(tensor: LazyTensor) -> Iterator[memoryview]:
-    """Yield the elements of a dense tensor that lie in another order.
+def rearranged(tensor: LazyTensor, role: str) -> Iterator[memoryview]:
+    """Yield the elements of a component that are in another form, as a file of zTensor has them.
 
     Raises
     ------
     FormatError, StoreError
     """
-    for block in blocks(tensor):
+    is_dense = tensor.layout == "dense"
+    for block in blocks(tensor) if is_dense else [tensor.components[role].numpy()]:
         yield np.ascontiguousarray(block).reshape(-1).view(np.uint8).data

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UnsupportedError
-from ...manifest.dtypes import BY_NAME, DType
+from ...manifest.dtypes import BY_NAME, COMPLEX32, DType
 from ...manifest.fields import c_strides, element_count, shown
 from .arrays import checked_sizes
 from .stream import reject
@@ -33,8 +33,7 @@ _PAIRS_OF_F4 = "float4_e2m1fn_x2"
 _OF_DTYPES = {
     **{name: dtype for name, dtype in BY_NAME.items() if not dtype.is_packed},
     _PAIRS_OF_F4: BY_NAME["float4_e2m1fn"],
-    # NumPy has none such; the bytes can be had.
-    "complex32": DType("complex32", "f16", "complex32", 32),
+    COMPLEX32.name: COMPLEX32,
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...errors import UnsupportedError, located
 from ...interop import is_blocks
 from ...manifest import Component
-from ...manifest.dtypes import DType
+from ...manifest.dtypes import BY_NAME, DType
 from ...manifest.fields import element_count
 from ..copying import Chosen
 
@@ -81,7 +81,7 @@ def item_of(chosen: Chosen, form: str) -> Item:
                 f"{form} has dense tensors alone, and this one is {tensor.layout}"
             )
         tensor._check_layout()
-        element = tensor._tensor.components["data"].element
+        element = BY_NAME[tensor.dtype.name]
         return Item(chosen, "data", element, element.nbytes(element_count(tensor.shape)))
 
 

@@ -13,7 +13,7 @@ from ...writer.blob import Output
 from ..copying import Chosen
 from ..feed import Feed, StoredBlob
 from ..runs import MOST, SHORTEST
-from ..stored import StoredElements, in_c_order
+from ..stored import StoredElements, rearranged
 from .form import PLANNERS
 from .item import LEAVE_OUT, Item, Write, item_of, refuse
 
@@ -113,7 +113,7 @@ class _Tensors:
 
         with located(url=blobs.source.url, tensor=tensor.name, component=item.role):
             if item.is_rearranged:
-                for piece in in_c_order(tensor):
+                for piece in rearranged(tensor, item.role):
                     counted(piece)
                 self.tell(item.part.length)
             else:
