@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ztensor_remote"
 
 LAYERS = (
     ("errors", "types"),
+    ("crc",),
     ("container",),
     ("manifest", "codecs"),
     ("stores",),

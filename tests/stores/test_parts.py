@@ -10,11 +10,14 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
+from crc32c import crc32c
 
 from tests.faults import fault
+from ztensor_remote.codecs import Hasher
 from ztensor_remote.errors import AccessDeniedError, ConcurrentWriteError, StoreError
 from ztensor_remote.stores import failures, parts
 from ztensor_remote.stores.copies import LARGEST_PART, SMALLEST_PART, CopyPlan, plan_copy
+from ztensor_remote.stores.part import Part
 from ztensor_remote.stores.parts import PartedSink, part_size
 
 MIB = 1 << 20
@@ -27,6 +30,7 @@ class Recorder(PartedSink):
     def __init__(self) -> None:
         super().__init__("test://object")
         self.sent: dict[int, bytes] = {}
+        self.crcs: dict[int, int | None] = {}
         self.places: set[int] = set()
         self.sent_from: dict[int, list[int]] = defaultdict(list)
         self.failing: dict[int, Exception] = {}
@@ -40,7 +44,8 @@ class Recorder(PartedSink):
     def begin(self) -> None:
         self.calls.append("begin")
 
-    def send_part(self, number: int, data: memoryview) -> str:
+    def send_part(self, part: Part) -> str:
+        number, data = part.number, part.data
         with self._lock:
             self.busy += 1
             self.busiest = max(self.busy, self.busiest)
@@ -52,6 +57,7 @@ class Recorder(PartedSink):
         self.places.add(id(data.obj))
         self.sent_from[id(data.obj)].append(number)
         self.sent[number] = bytes(data)  # the memory is used again
+        self.crcs[number] = part.crc
         return str(number)
 
     def publish(self, parts: list[str]) -> None:
@@ -116,7 +122,7 @@ def test_what_is_lent_is_not_copied(sink: Recorder, size: int, equal: bool) -> N
     sink.has_equal_parts = equal
     arrays = [os.urandom(size) for _ in range(3)]
     for array in arrays:
-        sink.lend(array)
+        sink.take(array, lent=True)
     sink.commit_in_parts()
     assert sink.object == b"".join(arrays)
     lent = [sink.sent[number] for array in arrays for number in sorted(sink.sent_from[id(array)])]
@@ -127,6 +133,28 @@ def test_what_is_lent_is_not_copied(sink: Recorder, size: int, equal: bool) -> N
     else:
         assert b"".join(lent) == b"".join(arrays)
         assert all(PART <= len(part) <= 2 * PART for part in lent)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("lent", [False, True])
+def test_parts_and_what_they_hold_are_digested_together(
+    sink: Recorder, lent: bool, checked: bool
+) -> None:
+    sink.checks_parts = checked
+    sizes = (3, PART - 3, 2 * PART + 5, 17, 9 * PART, PART // 2)
+    pieces = [os.urandom(size) for size in sizes]
+    for piece in pieces:
+        hasher = Hasher("crc32c")
+        sink.take(piece[: len(piece) // 3], lent=lent, digest=hasher)
+        sink.take(piece[len(piece) // 3 :], lent=lent, digest=hasher)
+        sink.write(b"between")
+        assert hasher.crc == crc32c(piece)
+    sink.commit_in_parts()
+    assert sink.object == b"".join(piece + b"between" for piece in pieces)
+    known = {number: crc for number, crc in sink.crcs.items() if crc is not None}
+    assert known
+    assert known == {number: crc32c(sink.sent[number]) for number in known}
+    assert not checked or known.keys() == sink.sent.keys()
 
 
 @pytest.mark.parametrize(("size", "calls"), [(0, ["put"]), (PART - 1, ["put"])])

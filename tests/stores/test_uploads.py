@@ -290,7 +290,7 @@ class TestStrictGcs:
         data = os.urandom(5 * PART + 12_345)
         sink: Any = open_sink(place[0])
         sink.write(data)
-        sink.lend(data)
+        sink.take(data, lent=True)
         sink.commit()
         assert strict.objects["folder/object"][-1].data == data * 2
 

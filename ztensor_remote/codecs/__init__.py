@@ -1,6 +1,5 @@
 """Bytes to bytes: digests, zstd and others. Nothing here knows files or manifests."""
 
-from .crc import CRC_32, combine
 from .deflate import Inflater
 from .digest import ChunkHasher, Hasher, PartialDigest, check_digest, compare_digests, is_checkable
 from .encoder import FrameEncoder
@@ -11,7 +10,6 @@ from .varints import VarintDecoder
 from .zstd import FRAME_SIZE, StreamDecoder, decode_into, too_long, too_short
 
 __all__ = [
-    "CRC_32",
     "FRAME_SIZE",
     "ChunkHasher",
     "FrameEncoder",
@@ -23,7 +21,6 @@ __all__ = [
     "StreamDecoder",
     "VarintDecoder",
     "check_digest",
-    "combine",
     "compare_digests",
     "decode_into",
     "is_checkable",

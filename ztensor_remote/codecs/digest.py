@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Collection
 from typing import Any, Literal
 
+from ..crc import CRC_32, CRC_32C, combine, crc32c
 from ..errors import DigestError
 from ..types import Bytes
-from .crc import CRC_32, CRC_32C, combine
 
 Algorithm = Literal["crc32c", "crc32", "sha256", "xxh3"]
 
@@ -22,11 +22,7 @@ _POLYNOMIALS = {"crc32c": CRC_32C, "crc32": CRC_32}
 
 
 def _crc(algorithm: str, data: Bytes, before: int = 0) -> int:
-    if algorithm == "crc32":
-        return zlib.crc32(data, before)
-    import crc32c
-
-    return crc32c.crc32c(data, before)
+    return zlib.crc32(data, before) if algorithm == "crc32" else crc32c(data, before)
 
 
 class Hasher:
@@ -35,11 +31,16 @@ class Hasher:
     Parameters
     ----------
     algorithm : {"crc32c", "crc32", "sha256", "xxh3"}
+
+    Attributes
+    ----------
+    crc : int
+        The checksum so far, of the algorithms that are one.
     """
 
     def __init__(self, algorithm: Algorithm) -> None:
         self.algorithm = algorithm
-        self._crc = 0
+        self.crc = 0
         self._hash: Any = None
         if algorithm == "sha256":
             self._hash = hashlib.sha256()
@@ -51,14 +52,18 @@ class Hasher:
     def update(self, data: Bytes) -> None:
         """Take in more bytes."""
         if self.algorithm in _POLYNOMIALS:
-            self._crc = _crc(self.algorithm, data, self._crc)
+            self.crc = _crc(self.algorithm, data, self.crc)
         else:
             self._hash.update(data)
+
+    def append(self, crc: int, length: int) -> None:
+        """Take in bytes whose checksum is known."""
+        self.crc = combine(self.crc, crc, length, _POLYNOMIALS[self.algorithm])
 
     def text(self) -> str:
         """Return the digest so far, in the spelling that published readers check."""
         if self.algorithm in _POLYNOMIALS:
-            return f"{self.algorithm}:0x{self._crc:08X}"
+            return f"{self.algorithm}:0x{self.crc:08X}"
         return f"{self.algorithm}:{self._hash.hexdigest()}"
 
 
@@ -83,15 +88,13 @@ class ChunkHasher:
 
     def update(self, data: memoryview) -> None:
         """Take in more bytes."""
-        import crc32c
-
         at = 0
         while at < len(data):
             if not self._room:
                 self._sums.append(0)
                 self._room = self.size
             piece = data[at : at + self._room]
-            self._sums[-1] = crc32c.crc32c(piece, self._sums[-1])
+            self._sums[-1] = crc32c(piece, self._sums[-1])
             self._room -= len(piece)
             at += len(piece)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NoReturn
 
-from ..codecs import CRC_32, Inflater, combine
+from ..codecs import Inflater
+from ..crc import CRC_32, combine
 from ..errors import FormatError, LimitError, UnsupportedError
 from ..manifest import DEFLATE, Component
 from ..manifest.fields import shown

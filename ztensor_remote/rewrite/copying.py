@@ -268,10 +268,10 @@ class Copying(Assembly):
         else:
             hasher = Hasher(checksum) if checksum and self._lacks_digest(part) else None
             for piece in elements.stored():
-                if hasher is not None:
-                    hasher.update(piece)
                 if run is None:
-                    self._output.write(piece)
+                    self._output.write(piece, digest=hasher)
+                elif hasher is not None:
+                    hasher.update(piece)
             digest = digest if hasher is None else hasher.text()
         storage, logical = self.rules.storage(elements.element)
         return replace(

@@ -17,7 +17,15 @@ from .local import MappedSource, copy_out
 from .location import Location, locate
 from .open import open_append, open_rewrite, open_sink, open_source, prepare, reopen_source
 from .plan import Offsets, Request, Runs
-from .sink import BasedSink, CopyingSink, CopyRefusedError, Sink, aborting, give_up
+from .sink import (
+    BasedSink,
+    CopyingSink,
+    CopyRefusedError,
+    LendingSink,
+    Sink,
+    aborting,
+    give_up,
+)
 from .source import End, Identity, Source, Stats
 from .transfer import fetch, fetches_of, fill, forget, plan_for, transfer
 from .unfinished import Unfinished, discard, find_unfinished
@@ -39,6 +47,7 @@ __all__ = [
     "Guarantees",
     "Identity",
     "Landing",
+    "LendingSink",
     "Limits",
     "Location",
     "MappedSource",

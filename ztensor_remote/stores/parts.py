@@ -11,12 +11,13 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
-
+from ..crc import crc32c
 from ..errors import ConcurrentWriteError, NotFoundError, ObjectChangedError, StoreError
 from ..types import Bytes
 from .control import Control
 from .failures import is_unclear, retried, status_of
+from .part import Filling, Part, PartMemory
+from .sink import Digest
 from .source import Source, pieces_of
 
 PART_SIZE = 8 << 20
@@ -43,28 +44,6 @@ def part_size(number: int) -> int:
     return PART_SIZE << 2 * ((number - 1) // _PARTS_OF_ONE_SIZE)
 
 
-class PartMemory:
-    """Memory that parts wait in until they are sent, used again for later ones.
-
-    Fresh memory would have to be cleared by the kernel for each part.
-    """
-
-    def __init__(self) -> None:
-        self._free: list[memoryview] = []
-
-    def take(self, size: int) -> memoryview:
-        """Return memory of this size; pages that nothing is written to take no room."""
-        while self._free:
-            memory = self._free.pop()
-            if len(memory) == size:  # those of the smaller parts before are dropped
-                return memory
-        return np.empty(size, np.uint8).data
-
-    def give_back(self, memory: memoryview) -> None:
-        """Take back what nobody reads any more."""
-        self._free.append(memory)
-
-
 class PartedSink(ABC):
     """A sink that sends full parts in the background and the rest at commit.
 
@@ -83,6 +62,9 @@ class PartedSink(ABC):
     has_equal_parts = False
     """Whether the store wants all parts but the last to be of one size."""
 
+    checks_parts = False
+    """Whether a CRC-32C goes with each part."""
+
     trusted = False
     """Whether the store is known to keep the condition under which it publishes."""
 
@@ -93,8 +75,7 @@ class PartedSink(ABC):
         self.size = 0
         """Bytes taken so far, those copied inside the store among them."""
         self._memory = PartMemory()
-        self._part: memoryview | None = None
-        self._filled = 0
+        self._filling: Filling | None = None
         self._sent: list[Future[str]] = []
         self._under_way: set[Future[str]] = set()
         self._pool: ThreadPoolExecutor | None = None
@@ -111,7 +92,7 @@ class PartedSink(ABC):
         """Open the upload."""
 
     @abstractmethod
-    def send_part(self, number: int, data: memoryview) -> str:
+    def send_part(self, part: Part) -> str:
         """Send one part and return what publishing it needs (its ETag, its block id).
 
         Its memory is used for another part once this returns.
@@ -134,31 +115,40 @@ class PartedSink(ABC):
         """Drop what was sent."""
 
     def write(self, data: Bytes) -> None:
-        """Take the next bytes; waits while too many parts are under way.
+        """Take the next bytes."""
+        self.take(data)
 
-        Parts of large data are sent from where they are. As many as travel at once are copied at
-        its end, so that they go on while the caller prepares what comes next.
+    def take(self, data: Bytes, *, lent: bool = False, digest: Digest | None = None) -> None:
+        """Take the next bytes as `LendingSink` has it; waits while too many parts are under way.
+
+        Parts of large data are sent from where they are. Unless it is lent, these are waited for,
+        and as many as travel at once are copied at its end, so that they go on while the caller
+        prepares what comes next.
         """
-        for part in self._take(data, copied=self.in_flight):
+        parts = self._cut(memoryview(data).cast("B"), 0 if lent else self.in_flight, digest)
+        for part in () if lent else parts:
             part.result()
 
-    def lend(self, data: Bytes) -> None:
-        """Take the next bytes, which stay as they are until the upload has ended."""
-        self._take(data, copied=0)
-
-    def _take(self, data: Bytes, *, copied: int) -> list[Future[str]]:
+    def _cut(self, rest: memoryview, copied: int, digest: Digest | None) -> list[Future[str]]:
         """Send what is whole parts but for the last `copied` ones, and copy the rest."""
-        rest = memoryview(data).cast("B")
         self.size += len(rest)
         lent: list[Future[str]] = []
         while rest:
-            size = self._size_to_lend(len(rest), copied) if self._part is None else 0
+            size = self._size_to_lend(len(rest), copied) if self._filling is None else 0
             if size:
-                lent.append(self._send_part(rest[:size]))
+                lent.append(self._lend(rest[:size], digest))
                 rest = rest[size:]
             else:
-                rest = rest[self._fill(rest) :]
+                rest = rest[self._fill(rest, digest) :]
         return lent
+
+    def _lend(self, data: memoryview, digest: Digest | None) -> Future[str]:
+        """Send a part from where it is."""
+        if digest is None:
+            return self._send_part(data, None)
+        crc = crc32c(data)
+        digest.append(crc, len(data))
+        return self._send_part(data, crc)
 
     def _size_to_lend(self, length: int, copied: int) -> int:
         """Return the bytes of the next part that is sent from where it is; 0 if none is.
@@ -175,22 +165,20 @@ class PartedSink(ABC):
         number = -(-length // (2 * part))
         return -(-length // number)
 
-    def _fill(self, data: memoryview) -> int:
+    def _fill(self, data: memoryview, digest: Digest | None) -> int:
         """Copy as much as the part takes that waits; return how much that was."""
-        if self._part is None:
-            self._part = self._memory.take(self.size_of_part(len(self._sent) + 1))
-        room = self._part[self._filled :][: len(data)]
-        # Assigning to a memoryview would stop all other threads, those that send among them.
-        np.copyto(np.frombuffer(room, np.uint8), np.frombuffer(data[: len(room)], np.uint8))
-        self._filled += len(room)
-        if self._filled == len(self._part):
+        if self._filling is None:
+            memory = self._memory.take(self.size_of_part(len(self._sent) + 1))
+            self._filling = Filling(memory, checked=self.checks_parts)
+        taken = self._filling.take(data, digest)
+        if self._filling.is_full:
             self._send()
-        return len(room)
+        return taken
 
     @property
     def buffered(self) -> memoryview:
         """The bytes that wait for their part to be full."""
-        return memoryview(b"") if self._part is None else self._part[: self._filled]
+        return memoryview(b"") if self._filling is None else self._filling.data
 
     def size_of_part(self, number: int) -> int:
         """Return the bytes of a part (from 1) that is not the last."""
@@ -212,17 +200,23 @@ class PartedSink(ABC):
         self.commit()
 
     def _send(self) -> None:
-        self._send_part(self.buffered, self._part)
-        self._part, self._filled = None, 0
+        filling, self._filling = self._filling, None
+        if filling is None:
+            self._send_part(memoryview(b""), None)
+        else:
+            self._send_part(filling.data, filling.crc, filling.memory)
 
-    def _send_part(self, data: memoryview, memory: memoryview | None = None) -> Future[str]:
+    def _send_part(
+        self, data: memoryview, crc: int | None, memory: memoryview | None = None
+    ) -> Future[str]:
         """Send a part in the background; its memory, if it is ours, is used again afterwards."""
         self._begin()
         self._wait_for_room()
-        part = self._submit(self._send_retried, len(self._sent) + 1, data, memory)
-        self._sent.append(part)
-        self._under_way.add(part)
-        return part
+        part = Part(len(self._sent) + 1, data, crc)
+        sent = self._submit(self._send_retried, part, memory)
+        self._sent.append(sent)
+        self._under_way.add(sent)
+        return sent
 
     def _begin(self) -> None:
         # In a thread, which an interrupt of this one does not reach: an upload would be left that
@@ -241,8 +235,8 @@ class PartedSink(ABC):
             self._pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="ztensor-upload")
         return self._pool.submit(task, *args)
 
-    def _send_retried(self, number: int, data: memoryview, memory: memoryview | None) -> str:
-        sent = self._run(lambda: self.send_part(number, data), doing=f"upload part {number}")
+    def _send_retried(self, part: Part, memory: memoryview | None) -> str:
+        sent = self._run(lambda: self.send_part(part), doing=f"upload part {part.number}")
         if memory is not None:
             self._memory.give_back(memory)
         return sent
@@ -274,7 +268,7 @@ class PartedSink(ABC):
     def commit(self) -> None:
         """Send the rest and publish."""
         if self._begun:
-            if self._filled:
+            if self.buffered:
                 self._send()
             parts = [part.result() for part in self._sent]
             self._settle(lambda: self.publish(parts), doing="publish it")
@@ -340,7 +334,7 @@ class PartedSink(ABC):
             self._begun = False
 
     def _stop(self) -> None:
-        self._part, self._filled, self._memory = None, 0, PartMemory()
+        self._filling, self._memory = None, PartMemory()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

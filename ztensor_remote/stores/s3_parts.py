@@ -11,11 +11,11 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from crc32c import crc32c
-
+from ..crc import crc32c
 from .event_loop import run
 from .failures import Transient, scrub
 from .lane import REFUSALS, HTTPStatusError
+from .part import Part
 from .put import put
 from .s3 import call_s3
 from .s3_urls import PartURLs
@@ -55,11 +55,9 @@ class S3Parts:
         self._timeout = timeout
         self._checked = checked
 
-    def send(self, number: int, data: memoryview) -> dict[str, Any]:
+    def send(self, sent: Part) -> dict[str, Any]:
         """Send one part and return how completing the upload names it."""
-        part: dict[str, Any] = {"PartNumber": number}
-        if self._checked:
-            part["ChecksumCRC32C"] = base64.b64encode(crc32c(data).to_bytes(4, "big")).decode()
+        part, data = self._named(sent), sent.data
         refusal = ""
         if self.fallback is None:
             try:
@@ -75,6 +73,13 @@ class S3Parts:
         answer = run(self._fs, self._call, part, data)
         self.fallback = self.fallback or refusal  # the client was not refused
         return part | {"ETag": answer["ETag"]}
+
+    def _named(self, sent: Part) -> dict[str, Any]:
+        part = {"PartNumber": sent.number}
+        if not self._checked:
+            return part
+        crc = crc32c(sent.data) if sent.crc is None else sent.crc
+        return part | {"ChecksumCRC32C": base64.b64encode(crc.to_bytes(4, "big")).decode()}
 
     def _put(self, part: dict[str, Any], data: memoryview) -> str:
         headers = {_HEADER: part["ChecksumCRC32C"]} if self._checked else {}

@@ -44,6 +44,30 @@ class BasedSink(Sink, Protocol):
         """Take bytes of that one as the next; the store copies them inside where it can."""
 
 
+class Digest(Protocol):
+    """A CRC-32C of what somebody else looks at."""
+
+    def append(self, crc: int, length: int) -> None:
+        """Take in bytes whose checksum is known."""
+
+
+class LendingSink(Sink, Protocol):
+    """An object being written that may send bytes from where they are, and look at them once."""
+
+    def take(self, data: Bytes, *, lent: bool = False, digest: Digest | None = None) -> None:
+        """Take the next bytes.
+
+        Parameters
+        ----------
+        data : bytes-like
+        lent : bool
+            Whether they stay as they are until the object is published; otherwise they may be
+            reused once this returns.
+        digest : Digest, optional
+            Takes them in.
+        """
+
+
 @runtime_checkable
 class CopyingSink(Sink, Protocol):
     """An object being written in a store that can take bytes of its other objects inside."""

@@ -17,6 +17,7 @@ from .copying import CopyingParts, replaced
 from .event_loop import run
 from .failures import scrub
 from .location import Location
+from .part import Part
 from .parts import COMMIT, rival
 from .sink import CopyRefusedError
 from .source import Source
@@ -159,10 +160,10 @@ class AzureSink(CopyingParts):
         """Return the id of a block. All of a blob must have one length."""
         return f"{self._writer}-{number:06d}"
 
-    def send_part(self, number: int, data: memoryview) -> str:
+    def send_part(self, part: Part) -> str:
         """Stage one block."""
-        block = self._block(number)
-        run(self._fs, self._stage, block, data)
+        block = self._block(part.number)
+        run(self._fs, self._stage, block, part.data)
         return block
 
     async def _stage(self, block: str, data: memoryview) -> None:
@@ -173,7 +174,7 @@ class AzureSink(CopyingParts):
 
     def put_whole(self, data: memoryview) -> None:
         """Write a small blob as one block, so that it can be continued later."""
-        self.publish([self.send_part(1, data)] if data else [])
+        self.publish([self.send_part(Part(1, data))] if data else [])
 
     def publish(self, parts: list[str]) -> None:
         """Commit the blocks."""

@@ -20,6 +20,7 @@ from .event_loop import run
 from .failures import Transient
 from .gcs import check_status, exchange
 from .location import Location
+from .part import Part
 from .parts import COMMIT, PartedSink, part_size, rival
 from .source import Source
 
@@ -131,13 +132,13 @@ class GCSSink(PartedSink):
             await check_status(answer)
             return str(answer.headers["Location"])
 
-    def send_part(self, number: int, data: memoryview) -> str:
+    def send_part(self, part: Part) -> str:
         """Send a full part; keep the last one back, for its length must finish the upload."""
-        if len(data) < part_size(number):
-            self._last = bytes(data)
+        if len(part.data) < part_size(part.number):
+            self._last = bytes(part.data)
         else:
-            self._store(data, total=None)
-            self._stored += len(data)
+            self._store(part.data, total=None)
+            self._stored += len(part.data)
         return ""
 
     def publish(self, parts: list[str]) -> None:

@@ -16,6 +16,7 @@ from .copying import CopyingParts, replaced
 from .event_loop import run
 from .failures import is_unclear, scrub, status_of
 from .location import Location
+from .part import Part
 from .parts import COMMIT, rival
 from .s3 import S3Source, call_s3
 from .s3_parts import S3Parts
@@ -98,6 +99,13 @@ class S3Sink(CopyingParts):
         """The size of all parts but the last, in R2, which is like S3 but for this."""
         return _equal_size(self.base) if self._host.endswith(_R2) else None
 
+    @cached_property
+    def checks_parts(self) -> bool:  # type: ignore[override]
+        """Whether a CRC-32C goes with each part."""
+        # Since 2025 clients send some everywhere; this is how they are told that a store has none.
+        calculated = getattr(self._client.meta.config, "request_checksum_calculation", None)
+        return calculated != "when_required" and self._server not in _without_checksums
+
     def _call(self, method: str, **kwargs: Any) -> dict[str, Any]:
         return self._call_plain(method, **self._object, **kwargs)
 
@@ -159,7 +167,7 @@ class S3Sink(CopyingParts):
             source.read_into(start - len(before), before)
             if before == waiting:
                 self.size -= len(before)
-                self._filled = 0
+                self._filling = None
                 return start - len(before)
         return start
 
@@ -219,10 +227,8 @@ class S3Sink(CopyingParts):
 
     def _create(self) -> tuple[dict[str, Any], bool]:
         """Open the upload, and return whether each part is to have a checksum."""
-        # Since 2025 clients send some everywhere; this is how they are told that a store has none.
-        calculated = getattr(self._client.meta.config, "request_checksum_calculation", None)
         refused = False
-        if calculated != "when_required" and self._server not in _without_checksums:
+        if self.checks_parts:
             try:
                 answer = self._call(
                     "create_multipart_upload", ChecksumAlgorithm="CRC32C", **self._about
@@ -238,13 +244,13 @@ class S3Sink(CopyingParts):
             _without_checksums.add(self._server)
         return answer, False
 
-    def send_part(self, number: int, data: memoryview) -> str:
+    def send_part(self, part: Part) -> str:
         """Send one part."""
         assert self._parts is not None
-        part = self._parts.send(number, data)
-        if "ChecksumCRC32C" in part:
-            self._checksums[number] = part["ChecksumCRC32C"]
-        return str(part["ETag"])
+        sent = self._parts.send(part)
+        if "ChecksumCRC32C" in sent:
+            self._checksums[part.number] = sent["ChecksumCRC32C"]
+        return str(sent["ETag"])
 
     def publish(self, parts: list[str]) -> None:
         """Complete the upload."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..codecs import ChunkHasher, FrameEncoder, Hasher
 from ..container import align_up
 from ..errors import ClosedError
 from ..manifest import RAW, ChunkDigests, Component
 from ..manifest.dtypes import DType
-from ..stores import CopyingSink, Sink, Source, give_up
+from ..stores import CopyingSink, LendingSink, Sink, Source, give_up
 from ..types import Bytes
 from .rules import Checksum, Rules
 
@@ -28,14 +30,29 @@ class Output:
         self.sink = sink
         self.offset = offset
         self.shard = shard
+        self._lending: LendingSink | None = sink if hasattr(sink, "take") else None  # type: ignore[assignment]
         self._closed = False
 
-    def write(self, data: Bytes, *, lent: bool = False) -> None:
-        """Append bytes; those that are lent stay as they are until the file is published."""
+    def write(self, data: Bytes, *, lent: bool = False, digest: Hasher | None = None) -> None:
+        """Append bytes.
+
+        Parameters
+        ----------
+        data : bytes-like
+        lent : bool
+            Whether they stay as they are until the file is published.
+        digest : Hasher, optional
+            Takes them in.
+        """
         if self._closed:
             raise ClosedError("the file takes no more bytes", url=self.sink.url)
-        take = getattr(self.sink, "lend", self.sink.write) if lent else self.sink.write
-        take(data)
+        if digest is not None and (self._lending is None or digest.algorithm != "crc32c"):
+            digest.update(data)
+            digest = None
+        if self._lending is None:
+            self.sink.write(data)
+        else:
+            self._lending.take(data, lent=lent, digest=digest)
         self.offset += len(data)
 
     def copy_from(self, source: Source, start: int, stop: int) -> None:
@@ -109,26 +126,24 @@ class BlobWriter:
     def write(self, data: memoryview, *, lent: bool = False) -> None:
         """Take the next decoded bytes; those that are lent stay as they are."""
         self.decoded += len(data)
-        if self._hasher is not None and self._rules.digests_cover_decoded:
-            self._hasher.update(data)
         if self._chunks is not None:
             self._chunks.update(data)
         if self._encoder is None:
-            self._store(data, lent=lent)
+            self._output.write(data, lent=lent, digest=self._hasher)
             return
-        for frame in self._encoder.update(data):
-            self._store(frame)
-
-    def _store(self, data: Bytes, *, lent: bool = False) -> None:
-        if self._hasher is not None and not self._rules.digests_cover_decoded:
+        if self._hasher is not None and self._rules.digests_cover_decoded:
             self._hasher.update(data)
-        self._output.write(data, lent=lent)
+        self._store(self._encoder.update(data))
+
+    def _store(self, frames: Iterable[bytes]) -> None:
+        digest = None if self._rules.digests_cover_decoded else self._hasher
+        for frame in frames:
+            self._output.write(frame, digest=digest)
 
     def finish(self) -> Component:
         """Write what is left and return the component."""
         if self._encoder is not None:
-            for frame in self._encoder.finish():
-                self._store(frame)
+            self._store(self._encoder.finish())
         storage, logical = self._rules.storage(self._element)
         return Component(
             dtype=storage,

@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from functools import cache
 
+from .types import Bytes
+
 CRC_32C = 0x82F63B78
 CRC_32 = 0xEDB88320
 """Polynomials, the lowest power in the highest bit."""
 
 _ONE = 1 << 31
+
+
+def crc32c(data: Bytes, before: int = 0) -> int:
+    """Return the CRC-32C of bytes that come behind others, of which it is given."""
+    import crc32c
+
+    return crc32c.crc32c(data, before)
 
 
 def combine(first: int, second: int, length: int, polynomial: int = CRC_32C) -> int:
