@@ -48,13 +48,13 @@ class File:
 
 
 class Grown(File):
-    """One that is added to."""
+    """One that is added to; every second pair of tensors as where others add to it, too."""
 
     def write(self, value: int) -> None:
         if value == 1:
             super().write(value)
             return
-        with zt.append(**self.where) as writer:
+        with zt.append(**self.where, retries=2 if value & 2 else 0) as writer:
             writer.add_tensor(f"more.{value}", np.full(LARGE, value))
 
 
