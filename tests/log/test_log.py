@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gcsfs.retry
 import numpy as np
 import pytest
 import s3fs
@@ -193,11 +192,11 @@ class TestAppending:
         assert_holds(log, 2, state(2))
         assert len(stored(backend.location("run"))) == 4
 
+    @pytest.mark.usefixtures("short_pauses")
     @pytest.mark.parametrize("backend", ["strict_gcs"], indirect=True)
     def test_a_store_that_is_away_is_asked_by_its_client_alone(
-        self, backend: Backend, through: Through, monkeypatch: pytest.MonkeyPatch
+        self, backend: Backend, through: Through
     ) -> None:
-        monkeypatch.setattr(gcsfs.retry, "min", lambda *seconds: 0.0, raising=False)
         assert isinstance(backend, StoreBackend)
         place, proxy = through(backend, "run")
         proxy.fault = lambda request: Status(503)

@@ -132,6 +132,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what fails almost at once."""
     monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(parts, "_LOOKS", (0.0, 0.001, 0.001))
+    # Its own pauses, which take half a minute: min(seconds, 32).
+    monkeypatch.setattr("gcsfs.retry.min", lambda *seconds: 0.001, raising=False)
 
 
 @pytest.fixture(params=["lane", "client"])
