@@ -35,6 +35,7 @@ class Stored:
     generation: int
     data: bytes
     metadata: dict[str, str]
+    size: int = 0
     updated: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
 
 
@@ -59,7 +60,7 @@ class StrictGcs(Listener):
     Attributes
     ----------
     objects
-        By name, the newest generation last; older ones stay readable if `versioned`.
+        By name, the newest generation last; older ones keep their data if `versioned`.
     sessions
         Uploads that were begun and not deleted.
     keep
@@ -110,8 +111,12 @@ class StrictGcs(Listener):
         return condition is None or condition == str(current.generation if current else 0)
 
     def store(self, name: str, data: bytes, metadata: dict[str, str]) -> Stored:
-        stored = Stored(next(self._generations), data, metadata)
-        self.objects.setdefault(name, []).append(stored)
+        stored = Stored(next(self._generations), data, metadata, len(data))
+        versions = self.objects.setdefault(name, [])
+        if not self.versioned:
+            for old in versions:
+                old.data = b""
+        versions.append(stored)
         self._save(f"object-{name}", stored)
         return stored
 
@@ -311,6 +316,7 @@ class _Connection(Handler):
             self._refuse(412, "At least one of the pre-conditions you specified did not hold.")
         else:
             data = bytes(session.data)
+            session.data.clear()
             session.done = self.server.store(name, data, session.resource.get("metadata", {}))
             self.server.save_session(key)
             self._describe(session.done, name)
@@ -320,7 +326,7 @@ def _resource(name: str, stored: Stored) -> dict[str, Any]:
     return {
         "name": name,
         "metadata": stored.metadata,
-        "size": str(len(stored.data)),
+        "size": str(stored.size),
         "generation": str(stored.generation),
         "updated": stored.updated,
     }

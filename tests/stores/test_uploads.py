@@ -343,7 +343,9 @@ class TestStrictGcs:
     def test_an_old_generation(self, strict: StrictGcs, place: Place) -> None:
         write(place[0], LARGE)
         source, _ = open_source(place[0], window=100)
+        strict.versioned = True
         write(place[0], SMALL)
+        strict.versioned = False
         found = memoryview(bytearray(1000))
         with pytest.raises(StoreError, match="replaced"):
             source.read_into(5, found)

@@ -26,6 +26,9 @@ from ztensor_remote.stores import Location, discard, find_unfinished
 LARGE = 1_500_000
 """Elements of a tensor that takes more than two parts of the smallest size."""
 
+MOST = 5
+"""Tensors or steps."""
+
 pytestmark = pytest.mark.usefixtures("short_pauses", "small_parts")
 
 
@@ -39,6 +42,9 @@ class File:
         with zt.Writer(**self.where) as writer:
             writer.add_tensor("small", np.full(1000, value), compress=True)
             writer.add_tensor("large", np.full(LARGE, value))
+
+    def shrink(self) -> None:
+        """Forget what was stored long ago: reading it again would take most of the time."""
 
     def values(self) -> list[int]:
         with zt.open(**self.where) as model:
@@ -57,6 +63,9 @@ class Grown(File):
         with zt.append(**self.where, retries=2 if value & 2 else 0) as writer:
             writer.add_tensor(f"more.{value}", np.full(LARGE, value))
 
+    def shrink(self) -> None:
+        self.write(1)
+
 
 class Log(File):
     """A log, whose steps have the value of their number."""
@@ -64,6 +73,9 @@ class Log(File):
     def write(self, value: int) -> None:
         tensors = {"same": np.full(1000, 0), "large": np.full(LARGE, value)}
         zt.CheckpointLog(**self.where).append(value, tensors)
+
+    def shrink(self) -> None:
+        zt.CheckpointLog(**self.where).prune(keep_last=1)
 
     def values(self) -> list[int]:
         log = zt.CheckpointLog(**self.where)
@@ -116,6 +128,8 @@ class Campaign:
         self, spoil: Callable[[Any], Fault | None], end: Callable[[], object] = lambda: None
     ) -> bool:
         """Write while the store fails, until its `end`; return whether a success was reported."""
+        if len(self.direct.values()) > MOST:
+            self.direct.shrink()
         before, self.value = self.direct.values(), self.value + 1
         self.proxy.fault = spoil
         try:
