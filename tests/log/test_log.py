@@ -27,7 +27,7 @@ from ztensor_remote import (
     UnsupportedError,
     Writer,
 )
-from ztensor_remote.stores import Location
+from ztensor_remote.stores import Location, delete
 
 BIG = 20_000
 
@@ -203,6 +203,10 @@ class TestAppending:
         with pytest.raises(StoreError):
             CheckpointLog(place).steps()
         assert len(proxy.requests) == 6
+        with pytest.raises(StoreError) as caught:
+            delete(place.child("step"))
+        assert type(caught.value) is StoreError
+        assert len(proxy.requests) == 12
 
     @fault(10)
     @pytest.mark.usefixtures("short_pauses")

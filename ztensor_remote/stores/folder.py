@@ -157,9 +157,13 @@ def delete(location: Location) -> None:
     ------
     StoreError
     """
-    fs, path = location.resolve()
+
+    def remove() -> None:
+        fs, path = location.resolve()
+        by_client(fs, lambda: fs.rm_file(path))
+
     with suppress(NotFoundError):
-        guarded(lambda: fs.rm_file(path), url=location.url, doing="delete it")
+        retried(remove, url=location.url, doing="delete it")
 
 
 def entry_of(info: dict[str, Any]) -> Entry:

@@ -89,7 +89,7 @@ def _uploads(fs: Any, path: str) -> Iterator[Unfinished]:
                     f"s3://{bucket}/{upload['Key']}",
                     "multipart upload",
                     _seconds(upload.get("Initiated")),
-                    partial(run, fs, abort),
+                    partial(by_client, fs, partial(run, fs, abort)),
                 )
         if not answer.get("IsTruncated"):
             return
@@ -118,7 +118,7 @@ def _files(fs: Any, path: str) -> Iterator[Unfinished]:
                 fs.unstrip_protocol(found),
                 "temporary file",
                 entry_of(info).modified,
-                partial(fs.rm_file, found),
+                partial(by_client, fs, partial(fs.rm_file, found)),
             )
 
 
