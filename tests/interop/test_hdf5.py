@@ -15,8 +15,11 @@ import pytest
 
 import ztensor_remote as zt
 from tests.cli.command import run
+from tests.reader.models import MEMORY
 from tests.stores.backends import MakeBackend, Through
-from ztensor_remote.interop import hdf5
+from ztensor_remote.interop import hdf5, hdf5_view
+from ztensor_remote.interop.hdf5_ahead import read_ahead
+from ztensor_remote.interop.hdf5_view import View
 
 if TYPE_CHECKING:
     from ztensor_remote.interop import Peek
@@ -158,29 +161,56 @@ def test_a_dataset_is_the_metadata_and_its_bytes(backend_of: MakeBackend, throug
         assert [r.response_bytes for r in proxy.requests] == [1_200_000, 8_000]
 
 
-def test_headers_of_many_datasets_are_fetched_side_by_side(
-    backend_of: MakeBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend: Any = backend_of("moto")
-    memory, file = made()
-    with file:
-        for number in range(30):
-            file[f"layers/{number:02}/w"] = np.full(50_000, number)
-        file["first"] = PLAIN
-    backend.put("m.h5", memory.getvalue())
-    one_by_one = []
-    block = hdf5._View._block
+class TestWhatIsFetchedAhead:
+    """h5py asks for one thing after another; of what was foreseen nothing is asked for alone."""
 
-    def noted(view: Any, number: int) -> memoryview:
-        if number not in view._blocks:
-            one_by_one.append(number)
-        return block(view, number)
+    @pytest.fixture
+    def alone(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Return the pages that are not there when h5py asks for them, as they are asked for."""
+        pages: list[int] = []
+        page = View._page
 
-    monkeypatch.setattr(hdf5._View, "_block", noted)
-    with zt.open(backend.location("m.h5")) as model:
-        assert list(model) == ["first", *(f"layers/{number:02}/w" for number in range(30))]
-        assert len(one_by_one) < 15  # of some 40
-        assert model["layers/17/w"][-1] == 17
+        def noted(view: View, number: int) -> memoryview:
+            if number not in view._pages:
+                pages.append(number)
+            return page(view, number)
+
+        monkeypatch.setattr(View, "_page", noted)
+        return pages
+
+    def test_headers_of_objects_and_what_finds_their_members(self, alone: list[int]) -> None:
+        memory, file = made()
+        with file:
+            for number in range(30):
+                file[f"layers/{number:02}/w"] = np.full(50_000, number)
+            file["first"] = PLAIN
+        MEMORY.pipe_file("/hdf5/m.h5", memory.getvalue())
+        with zt.open("memory://hdf5/m.h5") as model:
+            assert list(model) == ["first", *(f"layers/{number:02}/w" for number in range(30))]
+            assert len(alone) <= 3
+            assert model["layers/17/w"][-1] == 17
+
+    @pytest.mark.parametrize(("libver", "most"), [("earliest", 1), ("latest", 10)])
+    def test_what_finds_chunks(self, libver: str, most: int, alone: list[int]) -> None:
+        memory, file = made(libver=libver)
+        array = np.arange(60_000, dtype=np.int32)
+        with file:
+            for name, maximum in {"a": None, "b": (None,), "c": None}.items():
+                file.create_dataset(name, data=array, chunks=(20,), maxshape=maximum)
+        MEMORY.pipe_file("/hdf5/m.h5", memory.getvalue())
+        with zt.open("memory://hdf5/m.h5") as model:
+            assert len(alone) <= most
+            np.testing.assert_array_equal(model["b"][30_000:], array[30_000:])
+
+    def test_what_is_not_understood_is_passed_over(self) -> None:
+        rng = np.random.default_rng(0)
+        peek = cast("Peek", SimpleNamespace(size=9000, read=lambda at, count: bytes(count)))
+        for begin in (b"\1", b"OHDR", b"TREE\0\1", b"TREE\1\1", b"BTHD", b"HEAP", b""):
+            for length in (0, 3, 20, 300):
+                data = begin + rng.bytes(length)
+                view = View(peek)
+                view._pages = {0: memoryview(data), 1: memoryview(bytes(4096))}
+                read_ahead(view, [0, 5000, 1 << 70], base=0)
 
 
 class TestHostileFiles:
@@ -196,8 +226,8 @@ class TestHostileFiles:
         memory, file = made()
         with file:
             file["w"] = np.arange(10)
-        monkeypatch.setattr(hdf5, "_MOST_BLOCKS", 0)
-        with pytest.raises(zt.LimitError, match="over 0 blocks"):
+        monkeypatch.setattr(hdf5_view, "_MOST_PAGES", 0)
+        with pytest.raises(zt.LimitError, match="more than 0 MiB"):
             zt.open(memory.getvalue())
         monkeypatch.undo()
         monkeypatch.setattr(hdf5, "_MOST_OBJECTS", 1)
@@ -207,7 +237,7 @@ class TestHostileFiles:
     def test_there_is_nothing_but_zeros_behind_the_end(self) -> None:
         peek = cast("Peek", SimpleNamespace(size=10, read=lambda at, count: b"x" * count))
         buffer = bytearray(b"y" * 16)
-        assert hdf5._View(peek).readinto(buffer) == 10
+        assert View(peek).readinto(buffer) == 10
         assert buffer == b"x" * 10 + bytes(6)
 
     def test_a_failed_read_does_not_crash_the_interpreter_at_its_end(self, tmp_path: Path) -> None:
@@ -215,8 +245,8 @@ class TestHostileFiles:
             file["w"] = np.arange(10)
         program = (
             "import sys, ztensor_remote as zt\n"
-            "from ztensor_remote.interop import hdf5\n"
-            "hdf5._MOST_BLOCKS = 0\n"
+            "from ztensor_remote.interop import hdf5_view\n"
+            "hdf5_view._MOST_PAGES = 0\n"
             "try:\n    zt.open(sys.argv[1])\n"
             "except zt.LimitError as error:\n    kept = error\n"
         )

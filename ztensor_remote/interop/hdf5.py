@@ -5,9 +5,7 @@ https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,16 +15,14 @@ from ..errors import FormatError, LimitError, MissingDependencyError, ZTensorErr
 from ..manifest import CHUNKS, ChunkGrid, Component, Manifest, Tensor
 from ..manifest.dtypes import dtype_of
 from ..manifest.fields import element_count, shown
+from .hdf5_ahead import read_ahead
 from .hdf5_chunks import ChunkIndex, nothing_stored, unknown_filter
+from .hdf5_view import View
 from .npy import STORAGE
 from .peek import Peek
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
-_BLOCK = 64 << 10
-"""Bytes of a request: h5py asks for some hundred at a time."""
-
-_MOST_BLOCKS = 4096
 _MOST_OBJECTS = 100_000
 _LONGEST_LIST = 1000
 _OLDEST_LIBRARY = (1, 14, 4)
@@ -45,7 +41,7 @@ def parse(peek: Peek) -> Manifest:
     FormatError, LimitError, StoreError
     """
     h5py = _import_h5py()
-    view = _View(peek)
+    view = View(peek)
     try:
         return _parsed(h5py, view, peek.size)
     except Exception as error:
@@ -54,7 +50,7 @@ def parse(peek: Peek) -> Manifest:
     raise failure.with_traceback(None)
 
 
-def _parsed(h5py: Any, view: _View, size: int) -> Manifest:
+def _parsed(h5py: Any, view: View, size: int) -> Manifest:
     with h5py.File(view, "r") as file:
         found = _datasets(h5py, file, view)
         index = ChunkIndex(size)
@@ -93,10 +89,10 @@ class _Link(NamedTuple):
     address: int
 
 
-def _datasets(h5py: Any, file: Any, view: _View) -> dict[str, Any]:
+def _datasets(h5py: Any, file: Any, view: View) -> dict[str, Any]:
     """Return the datasets of a file, each under the shortest of its names.
 
-    It goes from level to level, so that all headers of one are fetched side by side.
+    It goes from level to level, so that what is on one is fetched side by side.
     """
     found: list[tuple[tuple[int, ...], str, Any]] = []
     seen: set[tuple[int, int]] = set()
@@ -114,7 +110,7 @@ def _datasets(h5py: Any, file: Any, view: _View) -> dict[str, Any]:
                 found.append((order, path, thing))
             elif isinstance(thing, h5py.Group):
                 links += _links(h5py, thing, order, path)
-        view.prefetch([file.userblock_size + link.address for link in links])
+        read_ahead(view, [link.address for link in links], base=file.userblock_size)
         level = [(link.order, link.path, link.group[link.name]) for link in links]
     return {path: thing for _, path, thing in sorted(found, key=itemgetter(0))}
 
@@ -236,85 +232,6 @@ def _plain(value: Any) -> Any:
         items = [_plain(item) for item in value]
         return None if None in items else items
     return value if isinstance(value, str | bool | int | float) else None
-
-
-class _View(io.RawIOBase):
-    """What h5py takes for a file.
-
-    Attributes
-    ----------
-    failure : ZTensorError or None
-        What a read failed with. It is not raised where it happens: libhdf5 would keep what was
-        under way and crash at its end. There are only zeros from then on.
-    """
-
-    def __init__(self, peek: Peek) -> None:
-        self.failure: ZTensorError | None = None
-        self._peek = peek
-        self._at = 0
-        self._blocks: dict[int, memoryview] = {}
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._peek.size}[whence]
-        self._at = start + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        memory = memoryview(buffer).cast("B")
-        count = max(0, min(len(memory), self._peek.size - self._at))
-        try:
-            if self.failure is None:
-                self._copy(memory[:count])
-        except ZTensorError as error:
-            # A traceback would keep the buffer, which is libhdf5's, longer than that has it.
-            self.failure = error.with_traceback(None)
-        # h5py does not look at how many there were: others would be whatever was in its memory.
-        start = count if self.failure is None else 0
-        memory[start:] = bytes(len(memory) - start)
-        self._at += count
-        return count
-
-    def _copy(self, memory: memoryview) -> None:
-        done = 0
-        while done < len(memory):
-            number, start = divmod(self._at + done, _BLOCK)
-            piece = self._block(number)[start : start + len(memory) - done]
-            memory[done : done + len(piece)] = piece
-            done += len(piece)
-
-    def _block(self, number: int) -> memoryview:
-        if number not in self._blocks:
-            [place] = self._places([number])
-            self._blocks[number] = self._peek.read(*place)
-        return self._blocks[number]
-
-    def prefetch(self, offsets: Sequence[int]) -> None:
-        """Read the blocks that lie at many places, side by side.
-
-        Raises
-        ------
-        LimitError, StoreError
-        """
-        touched = {offset // _BLOCK for offset in offsets if 0 <= offset < self._peek.size}
-        numbers = sorted(touched - self._blocks.keys())
-        read = self._peek.read_many(self._places(numbers))
-        self._blocks.update(zip(numbers, read, strict=True))
-
-    def _places(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
-        """Return offsets and lengths of blocks that are to be read, if there may be so many."""
-        if len(self._blocks) + len(numbers) > _MOST_BLOCKS:
-            raise LimitError(f"what the file says of itself is over {_MOST_BLOCKS} blocks")
-        starts = [number * _BLOCK for number in numbers]
-        return [(start, min(_BLOCK, self._peek.size - start)) for start in starts]
 
 
 def reject(message: str) -> NoReturn:
