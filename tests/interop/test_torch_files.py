@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import ztensor_remote as zt
+from tests.reader.models import in_memory
 from tests.stores.backends import MakeBackend, Through
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:ComplexHalf")
@@ -131,6 +132,22 @@ class TestWhatTorchWrites:
         with zt.open(saved({"a": packed})) as file:
             assert file["a"].shape == (1, 4)
             assert file["a"].numpy().astype(np.float32).tolist() == [[0.5, 1.0, 1.5, 2.0]]
+
+    def test_views_with_gaps_cost_their_own_bytes(self) -> None:
+        base = torch.arange(8 << 20, dtype=torch.int32).to(torch.uint8).reshape(8, 1 << 20)
+        views = {"columns": base[:, 5:15], "turned": base[2:, 100:400:30].t()}
+        with zt.open(in_memory(saved(views))) as file:
+            for name, view in views.items():
+                for read in (file[name].numpy, lambda name=name: file.load([name])[name]):
+                    before = file.stats.bytes
+                    np.testing.assert_array_equal(read(), view.numpy())
+                    assert file.stats.bytes - before <= 8 * 271
+                np.testing.assert_array_equal(file[name][1:3, ::-1], view[1:3].flip(1).numpy())
+                into = np.empty(view.shape, np.uint8)
+                file[name].read_into(into)
+                np.testing.assert_array_equal(into, view.numpy())
+            assert torch.equal(file["turned"].torch(), views["turned"])
+            file.verify()
 
     @BOTH
     def test_complex_halves_are_of_twice_the_width_in_numpy(

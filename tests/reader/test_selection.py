@@ -150,6 +150,42 @@ def test_other_orders_than_that_of_c(data: st.DataObject) -> None:
     assert same(elements[selection.index].astype(wanted.dtype), wanted)
 
 
+@thorough
+@given(st.data())
+def test_what_was_cut_out_of_an_array_is_read_without_the_rest(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from([(5, 300), (3, 4, 200), (40,), (2, 3, 2, 150), (1, 5, 300)]))
+    parent = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+    parts = [
+        slice(data.draw(st.integers(0, size - 1)), size, data.draw(st.integers(1, 3)))
+        for size in shape
+    ]
+    array = parent[tuple(parts)]
+    array = array[..., : data.draw(st.integers(1, array.shape[-1]))]
+    array = array.transpose(data.draw(st.permutations(range(array.ndim))))
+    first = int(array.ravel()[0])
+    strides = tuple(by // 8 for by in array.strides)
+    key = data.draw(keys(array.shape))
+    wanted = outcome(array, key)
+    if wanted is IndexError:
+        return
+    selection = select(array.shape, 64, key, strides)
+    places = [np.arange(start, stop, 8) // 8 for start, stop in byte_runs(selection)]
+    fetched = np.concatenate([np.empty(0, np.int64), *places]) + first
+    assert fetched.max(initial=0) <= array.max(initial=0), "behind the last element"
+    by = selection.strides or tuple(n // 8 for n in np.empty(selection.shape).strides)
+    elements = np.lib.stride_tricks.as_strided(fetched, selection.shape, [8 * n for n in by])
+    assert same(elements[selection.index].astype(wanted.dtype), wanted)
+
+
+def test_columns_of_a_stored_matrix_cost_no_more_than_themselves() -> None:
+    whole = select((100, 10), 32, ..., (1000, 1))
+    assert whole.nbytes == 100 * 10 * 4 and len(whole.runs.lengths) == 100
+    some = select((10, 100), 32, np.s_[2:4, ::50], (1, 1000))
+    assert some.nbytes == 2 * 2 * 4
+    odd = select((5, 3), 32, ..., (7, 4))  # overlaps in no row of anything
+    assert odd.nbytes == (4 * 7 + 2 * 4 + 1) * 4
+
+
 def byte_runs(selection: Selection) -> Iterator[tuple[int, int]]:
     runs = selection.runs
     yield from zip(runs.offsets.tolist(), (runs.offsets + runs.lengths).tolist(), strict=True)

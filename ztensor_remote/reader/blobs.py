@@ -192,6 +192,11 @@ class Blobs:
             holder._held[want.part].append(memory)
         return holder
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether these are blobs of which some are at hand."""
+        return bool(self._held)
+
     def checks_slices_of(self, part: Component) -> bool:
         """Whether parts of a raw component are to be compared with digests, and can be."""
         return self.verify == "slices" and part.chunk_digests is not None

@@ -41,6 +41,8 @@ class Reading:
 
 def reading_all(tensor: LazyTensor) -> Reading:
     """Return how to read all elements, as `read_tensor` does."""
+    if tensor._has_gaps:
+        return reading_some(tensor, ...)
     wants = tensor._wants()
     is_dense = tensor.layout == "dense"
     strides = tensor._tensor.strides

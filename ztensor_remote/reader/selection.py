@@ -124,7 +124,12 @@ def _of_strided(
         return _selection(
             runs, tuple(fetched[at] for at in back), tuple(by[at] for at in back), index
         )
-    # With gaps, or with elements that are there twice: all from the first to the last.
+    parent = _parent(shape, strides, order, axes)
+    if parent is not None:
+        depth = _innermost(parent.shape, parent.axes, bits)
+        if depth == _deepest_partial(parent.shape, parent.axes):  # no row of it as a whole
+            return _of_parent(parent, depth, bits, items, axes)
+    # With elements that are there twice, or at odd places: all from the first to the last.
     firsts = [int(axis.wanted[0]) for axis in axes]
     spans = tuple(
         int(axis.wanted[-1]) + 1 - first for axis, first in zip(axes, firsts, strict=True)
@@ -133,6 +138,58 @@ def _of_strided(
     count = 1 + sum((n - 1) * by for n, by in zip(spans, strides, strict=True))
     run = Runs.single(start * bits // 8, count * bits // 8)
     return _selection(run, spans, strides, _index(items, axes, list(firsts)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """An array in C order of which elements with gaps are a part.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    axes : list of _Axis
+        What is wanted of it.
+    axis_of : list of int
+        Which axes of the part they are; its others have a single position.
+    """
+
+    shape: tuple[int, ...]
+    axes: list[_Axis]
+    axis_of: list[int]
+
+
+def _parent(
+    shape: tuple[int, ...], strides: tuple[int, ...], order: list[int], axes: list[_Axis]
+) -> _Parent | None:
+    """Return the array that elements with gaps were cut out of; None if there is none."""
+    kept = [axis for axis in order if shape[axis] > 1]
+    last = kept[-1]
+    if not strides[last]:
+        return None
+    units = [*(strides[axis] for axis in kept[:-1]), 1]
+    lengths = [*(shape[axis] for axis in kept[:-1]), (shape[last] - 1) * strides[last] + 1]
+    sizes = [lengths[0]]
+    for unit, inner, length in zip(units, units[1:], lengths[1:], strict=False):
+        size, rest = divmod(unit, inner)
+        if rest or length > size:
+            return None
+        sizes.append(size)
+    near = [*(axes[axis] for axis in kept[:-1]), axes[last].spread(strides[last])]
+    return _Parent(tuple(sizes), near, kept)
+
+
+def _of_parent(
+    parent: _Parent, depth: int, bits: int, items: list[Any], axes: list[_Axis]
+) -> Selection:
+    runs, fetched, origins = _layout(parent.shape, bits, parent.axes, depth)
+    shape, strides = [1] * len(axes), [0] * len(axes)
+    starts: list[int | None] = [None] * len(axes)
+    near = list(axes)
+    by = c_strides(fetched)
+    for at, axis in enumerate(parent.axis_of):
+        shape[axis], strides[axis], starts[axis] = fetched[at], by[at], origins[at]
+        near[axis] = parent.axes[at]
+    return _selection(runs, tuple(shape), tuple(strides), _index(items, near, starts))
 
 
 def _selection(
@@ -176,6 +233,13 @@ class _Axis:
         if self.form == "forward" or not near:
             return slice(near.start, near.stop, near.step)
         return slice(near[-1], None if near[0] == 0 else near[0] - 1, -near.step)
+
+    def spread(self, by: int) -> _Axis:
+        """Return the axis with so many positions in place of each, of which the first is wanted."""
+        wanted = self.wanted
+        if isinstance(wanted, range):
+            return _Axis(range(wanted.start * by, wanted[-1] * by + 1, wanted.step * by), self.form)
+        return _Axis(wanted * by, self.form)
 
 
 def _axes(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], list[_Axis]]:
@@ -242,12 +306,17 @@ def _array_axis(item: np.ndarray[Any, Any], size: int) -> _Axis:
     return _Axis(wanted, places.reshape(positions.shape))
 
 
+def _deepest_partial(shape: tuple[int, ...], axes: list[_Axis]) -> int:
+    """Return the last axis that is not wanted as a whole; -1 if all are."""
+    partial = [at for at, axis in enumerate(axes) if len(axis.wanted) != shape[at]]
+    return max(partial, default=-1)
+
+
 def _innermost(shape: tuple[int, ...], axes: list[_Axis], bits: int) -> int:
     """Return the axis within which a run lies (-1: the whole); axes after it are fetched whole."""
     if not all(len(axis.wanted) for axis in axes):
         return len(shape) - 1  # nothing is fetched
-    partial = [at for at, axis in enumerate(axes) if len(axis.wanted) != shape[at]]
-    depth = max(partial, default=-1)
+    depth = _deepest_partial(shape, axes)
     if bits % 8 and depth >= 0:
         # Packed elements: a run has to begin and end on a byte, so rows are the smallest unit.
         depth = min(depth, len(shape) - 2) if shape[-1] * bits % 8 == 0 else -1

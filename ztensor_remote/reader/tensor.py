@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .file import Reader
     from .handle import Handle
 
+_APART = 2
+"""How many times as much as its elements a tensor has to span, for the gaps to be left out."""
+
 _VALUE_ROLES = ("data", "values", "packed_weight")
 
 
@@ -164,8 +167,18 @@ class LazyTensor(Conversions):
         self._check_layout()
         part = self._tensor.components["data"]
         element = part.element
+        if self._has_gaps and not self._blobs.is_holding:
+            return np.asarray(self._select(...))
         decoded = self._blobs.decoded(part, self._stored_bytes(element))
         return self._array(decoded, element, self.shape, self._tensor.strides)
+
+    @property
+    def _has_gaps(self) -> bool:
+        """Whether a dense tensor is best read without what lies between its elements."""
+        tensor, part = self._tensor, self._tensor.components.get("data")
+        if self.layout != "dense" or tensor.strides is None or part is None:
+            return False
+        return part.digest is None and tensor.stored_count >= _APART * self.size
 
     def _stored_bytes(self, element: DType) -> int:
         return element.nbytes(self._tensor.stored_count)
