@@ -25,6 +25,9 @@ from .peers import peer_class
 from .servers import Sink, sink
 
 LIBRARIES = ("s3fs", "obstore", "boto3")
+LINE = 1.25e9
+"""Bytes a second: 10 Gbit/s."""
+
 CHECKED = 3, 9 << 20
 """Tensors, and bytes of each, that every peer sends to a server which keeps them."""
 
@@ -123,8 +126,8 @@ class Bench:
 
 @contextmanager
 def _server(case: Case) -> Iterator[tuple[str, Sink | None]]:
-    if case.server == "sink":
-        with sink() as drops:
+    if case.server != "ministack":
+        with sink(rate=LINE if case.server == "line" else None) as drops:
             yield drops.url, drops
         return
     with ministack_server() as server:

@@ -19,7 +19,8 @@ class Case:
     title
         For the report.
     server
-        One that drops what it is sent, or ministack, which keeps it.
+        One that drops what it is sent, at any speed or at that of a line, or ministack, which
+        keeps it.
     count, tensor_bytes
         The tensors that are written.
     base_bytes
@@ -29,7 +30,7 @@ class Case:
     name: str
     title: str
     action: Action
-    server: Literal["sink", "ministack"]
+    server: Literal["sink", "line", "ministack"]
     count: int
     tensor_bytes: int
     base_bytes: int = 0
@@ -51,6 +52,7 @@ def cases(*, quick: bool) -> list[Case]:
     return [
         Case("upload", "8 large tensors", "upload", "sink", 8, 2 * unit * MIB),
         Case("upload-16", "tensors of 16 MiB", "upload", "sink", unit, 16 * MIB),
+        Case("upload-line", "the last, over 10 Gbit/s", "upload", "line", unit, 16 * MIB),
         Case(
             "append",
             f"added to {32 * unit:,} MiB, inside the store",

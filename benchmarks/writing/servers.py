@@ -46,10 +46,16 @@ class Sink:
 
 
 @contextmanager
-def sink() -> Iterator[Sink]:
-    """Run it; on systems with more than one core it keeps to one of them."""
+def sink(*, rate: float | None = None) -> Iterator[Sink]:
+    """Run it; on systems with more than one core it keeps to one of them.
+
+    Parameters
+    ----------
+    rate
+        Bytes a second that it takes at most.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "writing.sink", str(port)]
+    command = [sys.executable, "-m", "writing.sink", str(port), *([str(rate)] if rate else [])]
     environment = {"PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(BENCHMARKS.parent)])}
     with ServerProcess(command, HttpEndpoint(f"http://127.0.0.1:{port}"), environment) as server:
         yield Sink(server.endpoint.url)

@@ -3,12 +3,13 @@
 Bodies are dropped by the kernel (``MSG_TRUNC`` of Linux), without being copied. Objects of which it
 was sent the parts are known by their sizes alone.
 
-    python -m writing.sink PORT
+    python -m writing.sink PORT [BYTES_A_SECOND]
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -38,19 +39,41 @@ class Counter:
             self.bytes += nbytes
 
 
-def main(port: int) -> None:
+class Line:
+    """What all connections pass through.
+
+    Parameters
+    ----------
+    rate
+        Bytes a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._free = 0.0
+
+    def carry(self, nbytes: int) -> None:
+        """Wait until these bytes are through."""
+        with self._lock:
+            self._free = max(self._free, time.monotonic()) + nbytes / self._rate
+            wait = self._free - time.monotonic()
+        time.sleep(max(0.0, wait))
+
+
+def main(port: int, rate: float = math.inf) -> None:
     """Serve until killed."""
     with suppress(AttributeError, OSError):  # one core, so that the other is the client's
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     listener = socket.create_server(("127.0.0.1", port), backlog=256)
-    counter = Counter()
+    counter, line = Counter(), Line(rate)
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=serve, args=(connection, counter), daemon=True).start()
+        threading.Thread(target=serve, args=(connection, counter, line), daemon=True).start()
 
 
-def serve(connection: socket.socket, counter: Counter) -> None:
+def serve(connection: socket.socket, counter: Counter, line: Line) -> None:
     """Answer the requests of one connection."""
     scratch = bytearray(PIECE)
     received = b""
@@ -60,7 +83,7 @@ def serve(connection: socket.socket, counter: Counter) -> None:
                 if not (data := connection.recv(1 << 16)):
                     return
                 received += data
-            line, *lines = received[:end].decode("latin-1").split("\r\n")
+            request, *lines = received[:end].decode("latin-1").split("\r\n")
             headers = {name.lower(): text.strip() for name, _, text in map(_halves, lines)}
             received = received[end + 4 :]
             if "expect" in headers:
@@ -73,7 +96,8 @@ def serve(connection: socket.socket, counter: Counter) -> None:
                 if not count:
                     return
                 left -= count
-            method, target, _ = line.split(" ")
+                line.carry(count)
+            method, target, _ = request.split(" ")
             connection.sendall(answer(method, target, counter))
             if target != "/counts":
                 counter.add(length)
@@ -103,4 +127,4 @@ def cpu() -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *map(float, sys.argv[2:]))

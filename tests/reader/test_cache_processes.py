@@ -174,7 +174,8 @@ def test_killed_in_the_middle(
             victim.kill()
 
     served.proxy.fault = kill
-    victim.begin()
+    for names in (NAMES[:6], NAMES[6:]):  # there is a second request, however they are planned
+        victim.begin(names)
     victim.process.wait()
     served.proxy.fault = lambda _: None
     time.sleep(0.5)  # what the victim has sent may still be on its way
