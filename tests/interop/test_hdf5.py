@@ -234,6 +234,19 @@ class TestHostileFiles:
         with pytest.raises(zt.LimitError, match="more than 1 objects"):
             zt.open(memory.getvalue())
 
+    def test_a_heap_that_has_no_end(self) -> None:
+        memory, file = made()
+        with file:
+            file.attrs["k"] = "text of a length of its own"
+        data = bytearray(memory.getvalue())
+        start = data.index(b"GCOL")
+        first = start + 16
+        free = first + 16 + (int.from_bytes(data[first + 8 : first + 16], "little") + 7 & ~7)
+        assert data[free : free + 2] == bytes(2) != data[free + 8 : free + 10]
+        data[free + 8 : free + 16] = bytes(8)
+        with pytest.raises(zt.FormatError, match="free space in a heap has no size"):
+            zt.open(bytes(data))
+
     def test_there_is_nothing_but_zeros_behind_the_end(self) -> None:
         peek = cast("Peek", SimpleNamespace(size=10, read=lambda at, count: b"x" * count))
         buffer = bytearray(b"y" * 16)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..errors import LimitError, ZTensorError
+from ..errors import FormatError, LimitError, ZTensorError
 from .peek import Peek
 
 _PAGE = 4 << 10
@@ -17,6 +17,7 @@ _STEP = 16
 """Pages of a request for what was not foreseen: h5py asks for some hundred bytes at a time."""
 
 _MOST_PAGES = 65536
+_HEAP = b"GCOL"
 
 
 class View(io.RawIOBase):
@@ -60,6 +61,8 @@ class View(io.RawIOBase):
         try:
             if self.failure is None:
                 self._copy(memory[:count])
+                if memory[:4] == _HEAP:
+                    _check_heap(memory[:count])
         except ZTensorError as error:
             # A traceback would keep the buffer, which is libhdf5's, longer than that has it.
             self.failure = error.with_traceback(None)
@@ -127,6 +130,25 @@ class View(io.RawIOBase):
         for row, data in zip(rows, read, strict=True):
             for at, number in enumerate(row):
                 self._pages[number] = data[at * _PAGE : (at + 1) * _PAGE]
+
+
+def _check_heap(heap: memoryview) -> None:
+    """Refuse a heap that libhdf5 would never come to the end of.
+
+    Raises
+    ------
+    FormatError
+    """
+    end = min(len(heap), int.from_bytes(heap[8:16], "little"))
+    at = 16
+    while at + 16 <= end:
+        is_free = heap[at : at + 2] == b"\0\0"
+        size = int.from_bytes(heap[at + 8 : at + 16], "little")
+        if is_free and not size:
+            raise FormatError(
+                "not a valid HDF5 file: free space in a heap has no size", rule="HDF5"
+            )
+        at += size if is_free else 16 + (size + 7 & ~7)
 
 
 def _rows(numbers: Iterable[int]) -> list[range]:
