@@ -61,7 +61,7 @@ class View(io.RawIOBase):
         try:
             if self.failure is None:
                 self._copy(memory[:count])
-                if memory[:4] == _HEAP:
+                if bytes(memory[:4]) == _HEAP:
                     _check_heap(memory[:count])
         except ZTensorError as error:
             # A traceback would keep the buffer, which is libhdf5's, longer than that has it.
@@ -142,7 +142,7 @@ def _check_heap(heap: memoryview) -> None:
     end = min(len(heap), int.from_bytes(heap[8:16], "little"))
     at = 16
     while at + 16 <= end:
-        is_free = heap[at : at + 2] == b"\0\0"
+        is_free = bytes(heap[at : at + 2]) == b"\0\0"
         size = int.from_bytes(heap[at + 8 : at + 16], "little")
         if is_free and not size:
             raise FormatError(
