@@ -132,8 +132,14 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what fails almost at once."""
     monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(parts, "_LOOKS", (0.0, 0.001, 0.001))
-    # Its own pauses, which take half a minute: min(seconds, 32).
-    monkeypatch.setattr("gcsfs.retry.min", lambda *seconds: 0.001, raising=False)
+    set_pauses_of_clients(monkeypatch, 0.001)
+
+
+def set_pauses_of_clients(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have gcsfs and adlfs wait so long, where their own pauses take half a minute or more."""
+    monkeypatch.setattr("gcsfs.retry.min", lambda *pauses: seconds, raising=False)  # of two
+    backoff = "azure.storage.blob._shared.policies_async.ExponentialRetry.get_backoff_time"
+    monkeypatch.setattr(backoff, lambda policy, settings: seconds)
 
 
 @pytest.fixture(params=["lane", "client"])

@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import gcsfs.retry
 import pytest
 import s3fs
 
@@ -29,6 +28,7 @@ from tests.servers.process import ServerProcess
 from tests.servers.proxy import Proxy
 from tests.servers.strict_gcs import strict_gcs_server
 from tests.stores.backends import StoreBackend
+from tests.stores.conftest import set_pauses_of_clients
 from ztensor_remote.stores import failures, parts
 
 from .test_outages import KINDS, Campaign
@@ -123,8 +123,7 @@ def test_lost_servers(
 
     def wait_for(seconds: float) -> None:
         monkeypatch.setattr(failures, "_FIRST_PAUSE", seconds)
-        # Its pauses begin at a second.
-        monkeypatch.setattr(gcsfs.retry, "min", lambda pause, _: pause * seconds, raising=False)
+        set_pauses_of_clients(monkeypatch, 4 * seconds)
 
     told = {"got through": 0, "failed": 0, "failed for good": 0}
     with Proxy(endpoint.url) as proxy:

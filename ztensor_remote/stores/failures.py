@@ -181,7 +181,7 @@ def _may_pass(error: BaseException) -> bool:
 def by_client(fs: Any, operation: Callable[[], _Result]) -> _Result:
     """Run calls of a filesystem; those that may fail in passing are not repeated twice over.
 
-    The clients of object stores have retries of their own, up to half a minute of them, which
+    The clients of object stores have retries of their own, up to a minute of them, which
     would multiply with ours.
     """
     try:
