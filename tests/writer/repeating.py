@@ -51,6 +51,8 @@ def main(kind: str, url: str, options: str) -> None:
     """Go on behind what is there."""
     parts.PART_SIZE = 5 << 20
     place = {"location": url, "storage_options": json.loads(options)}
+    fs, path = locate(url, storage_options=place["storage_options"]).resolve()
+    fs.exists(path)  # imports the client, and connects it
     with zt.open(**place) as model:
         last = int(model["small"][0]) if kind == "write" else model.attributes["last"]
     store = write if kind == "write" else append

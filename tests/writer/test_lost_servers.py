@@ -101,6 +101,7 @@ class Crash:
 
 
 @fault(12)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("server", "rounds"),
     [("strict_gcs", 1)] + [pytest.param(name, 10, marks=pytest.mark.slow) for name in SERVERS],
