@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import crc32c
@@ -23,6 +24,7 @@ from tests.formats.build import (
     head,
 )
 from tests.formats.expected import LONG_NAMES, STORAGE
+from tests.reader.models import in_memory
 from tests.formats.test_corpus_more import ODD_KEYS, rule_of
 
 U64 = (1 << 64) - 1
@@ -150,6 +152,16 @@ def _put(data: bytes, place: str) -> Any:
     return "memory://big-endian/file.zt"
 
 
+def test_big_endian_bytes_that_are_no_whole_elements(tmp_path: Path) -> None:
+    entry = entry_0_1(layout="x.other", dtype="float32", size=7, data_endianness="big")
+    for place in (file_0_1([entry]), in_memory(file_0_1([entry]))):
+        with zt.open(place) as reader:
+            with pytest.raises(zt.FormatError, match="7 bytes are no whole big-endian elements"):
+                reader["t"].components["data"].read()
+            with pytest.raises(zt.FormatError, match="no whole big-endian elements"):
+                zt.convert(reader, tmp_path / "m.zt")
+
+
 def test_compressed_elements_are_always_little_endian() -> None:
     little = struct.pack("<4H", 1, 2, 3, 4)
     stored = frame(little)
@@ -186,6 +198,12 @@ def test_sparse_payloads(encoding: str) -> None:
         assert reader["t"].numpy().tolist() == [[3, 0, 1], [2, 0, 0]]
         assert reader["t"].scipy().toarray().tolist() == [[3, 0, 1], [2, 0, 0]]
         reader.verify()
+
+
+def test_a_sparse_payload_of_no_dimensions() -> None:
+    data = file_0_1([entry_0_1(layout="sparsecoo", shape=[], size=0)])
+    with zt.open(data) as reader, pytest.raises(zt.FormatError, match="needs a dimension"):
+        reader["t"].numpy()
 
 
 def test_sparse_payloads_without_values() -> None:

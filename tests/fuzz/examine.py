@@ -101,14 +101,24 @@ def _check_message(error: zt.ZTensorError) -> None:
 def _check_listing(reader: zt.Reader) -> None:
     json.dumps(describe(reader), allow_nan=False).encode()
     assert list(reader) == reader.tensor_names and len(reader) == len(reader.tensor_names)
-    repr((reader, dict(reader.attributes), reader.identity, reader.stats))
+    repr((reader, _short(reader.attributes), reader.identity, reader.stats))
     for name, tensor in reader.items():
-        repr((tensor, tensor.shape, tensor.size, tensor.format, tensor.layout, tensor.attributes))
+        repr((tensor, tensor.shape, tensor.size, tensor.format, tensor.layout))
+        repr(_short(tensor.attributes))
         attempt(_dtypes_of, tensor)
         attempt(reader.metadata, name)
         for component in tensor.components.values():
             repr((component, component.dtype, component.digest, component.offset))
             attempt(getattr, component, "decoded_length")
+
+
+def _short(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out integers that Python refuses to print."""
+    return {
+        key: value
+        for key, value in attributes.items()
+        if not (isinstance(value, int) and value.bit_length() > 4096)
+    }
 
 
 def _dtypes_of(tensor: zt.LazyTensor) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -197,7 +196,7 @@ def _added(rng: Random, root: Any, data: bytes) -> None:
     slot = _map_of(rng, root)
     if slot:
         box, key = _slot(rng, root)
-        value = deepcopy(box[key]) if rng.random() < 0.5 else _anything(rng)
+        value = _copied(box[key]) if rng.random() < 0.5 else _anything(rng)
         slot[0][slot[1]] = {**slot[0][slot[1]], _key(rng): value}
 
 
@@ -213,7 +212,14 @@ def _repeated(rng: Random, root: Any, data: bytes) -> None:
 def _exchanged(rng: Random, root: Any, data: bytes) -> None:
     box, key = _slot(rng, root, int, str)
     other, where = _slot(rng, root, type(box[key]))
-    box[key], other[where] = deepcopy(other[where]), deepcopy(box[key])
+    box[key], other[where] = _copied(other[where]), _copied(box[key])
+
+
+def _copied(value: Any) -> Any:
+    """Return a value of which nothing can be changed by way of another place; tags can't be."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return type(value)(map(_copied, value)) if isinstance(value, list | tuple) else value
 
 
 def _moved(rng: Random, root: Any, data: bytes) -> None:

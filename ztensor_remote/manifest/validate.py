@@ -169,11 +169,11 @@ def _check_csr(tensor: Tensor, exact: bool) -> None:
 
 
 def _check_coo(tensor: Tensor, exact: bool) -> None:
+    if not tensor.shape:
+        reject("a COO tensor needs a dimension", rule="LayoutRule")
     if tensor.format == "sparsecoo":  # 0.1 interleaves everything in one blob
         return _expect_roles(tensor, exact, "data")
     _expect_roles(tensor, exact, "values", "coords")
-    if not tensor.shape:
-        reject("a COO tensor needs a dimension", rule="LayoutRule")
     _expect_indices(tensor, "coords")
     nnz = _index_count(tensor, "coords", len(tensor.shape))
     if nnz is not None:
@@ -229,6 +229,17 @@ def _expect_count(tensor: Tensor, role: str, count: int) -> None:
             f"{role!r}: {count} elements need {needed} bytes, the manifest has {stated}",
             rule="LayoutRule",
         )
+
+
+def check_whole(part: Component) -> None:
+    """Refuse bytes of big-endian elements that are no whole ones, and can't be swapped.
+
+    Raises
+    ------
+    FormatError
+    """
+    if part.is_raw and part.big_endian and part.length % storage_width(part.dtype):
+        reject(f"{part.length} bytes are no whole big-endian elements", rule="LayoutRule")
 
 
 def check_expansion(part: Component, decoded: int, what: str) -> None:

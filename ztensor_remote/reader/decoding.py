@@ -20,7 +20,7 @@ from ..codecs import (
 from ..errors import LimitError, UnsupportedError
 from ..manifest import CHUNKS, DEFLATE, FRAMED, LATIN_1, STREAMS, VARINTS, Component
 from ..manifest.dtypes import storage_width
-from ..manifest.validate import check_expansion
+from ..manifest.validate import check_expansion, check_whole
 from ..stores import Control, Limits, Offsets
 from .output import Output
 from .seeking import read_table_of
@@ -45,6 +45,7 @@ def check_decodable(part: Component, length: int | None, limits: Limits) -> None
     ------
     UnsupportedError, LimitError, FormatError
     """
+    check_whole(part)
     if part.is_raw:
         return
     if part.encoding not in DECODABLE:

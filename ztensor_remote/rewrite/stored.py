@@ -12,7 +12,7 @@ from ..codecs import Hasher, compare_digests, is_checkable, too_long, too_short
 from ..errors import LimitError, UnsupportedError
 from ..manifest import Component
 from ..manifest.dtypes import BY_NAME, BY_STORAGE, DType, storage_width
-from ..manifest.validate import check_expansion
+from ..manifest.validate import check_expansion, check_whole
 from ..reader import Blobs, LazyComponent, LazyTensor
 from ..reader.blocks import blocks
 from ..reader.decoding import DECODABLE, decoder_of
@@ -113,6 +113,7 @@ class StoredElements:
         UnsupportedError, FormatError, DigestError, StoreError
         """
         part = self.part
+        check_whole(part)
         if part.is_raw:
             for piece in self.stored():
                 write(_little(piece, part))
