@@ -188,6 +188,7 @@ BY_HAND = {
     "'torch.jit.load'": b"\x80\x02ctorch.jit\nload\n.",
     "'numpy.load'": b"\x80\x02cnumpy\nload\n.",
     "numpy.dtype.*O.*": named("numpy", "dtype") + b"\x8c\x01O\x85R.",
+    "numpy.dtype.*a8.*": named("numpy", "dtype") + b"\x8c\x02a8\x85R.",  # NumPy warns of it
     "an array of a class of its own": named("numpy._core.multiarray", "_reconstruct")
     + named("numpy", "dtype")
     + b"K\x00\x85C\x01b\x87R.",

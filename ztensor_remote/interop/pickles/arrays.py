@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from ...manifest.dtypes import BY_NAME, DType, is_dtype_name
 from ...manifest.fields import MAX_RANK, element_count
 from .stream import reject
 from .values import Bytes, Named, as_text, kind, refuse
+
+_OF_NUMBERS = re.compile(r"[<>=|]?([biufc][0-9]{1,2}|[?bBhHiIlLqQefdFD])")
+"""The names that NumPy has for dtypes of plain numbers; it warns of some others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -117,8 +121,8 @@ def _dtype(arguments: tuple[Any, ...]) -> Dtype:
 
 def _dtype_named(text: str) -> Dtype:
     try:
-        dtype = np.dtype(text) if len(text) <= 4 else None
-    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype(text) if _OF_NUMBERS.fullmatch(text) else None
+    except TypeError:
         dtype = None
     if dtype is None or dtype.kind not in "biufc" or not is_dtype_name(dtype.name):
         refuse(f"numpy.dtype({text[:20]!r})")
