@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import zstandard
 
 from ztensor_remote.codecs import unfilter
 from ztensor_remote.errors import DigestError, FormatError
@@ -78,6 +79,9 @@ def test_filters_are_undone_from_the_last_to_the_first_but_those_that_were_left_
         (zlib.compress(bytes(99)), "deflate", "after 99 of 100"),
         (zlib.compress(bytes(100))[:-2], "deflate", "cut off"),
         (b"xyz", "deflate", "not valid deflate"),
+        (zstandard.compress(bytes(1 << 24)), "zstd", "holds more than"),
+        (zstandard.compress(bytes(99)), "zstd", "after 99 of 100"),
+        (zstandard.compress(bytes(100))[:-1], "zstd", "not valid zstd"),
         (b"xyz", "fletcher32", "after 3 of 4"),
         (b"xyz", "shuffle", "after 3 of 100"),
     ],

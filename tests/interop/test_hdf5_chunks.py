@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import zstandard
 
 import ztensor_remote as zt
 from tests.stores.backends import MakeBackend, Through
@@ -179,7 +180,7 @@ class TestWhatH5pyWrites:
 
     def test_a_filter_of_others_is_named(self) -> None:
         def fill(file: Any) -> None:
-            for code in (32015, 12345):
+            for code in (32001, 12345):
                 plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
                 plist.set_chunk((2,))
                 plist.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (3,))
@@ -187,9 +188,27 @@ class TestWhatH5pyWrites:
                 h5py.h5d.create(file.id, f"{code}".encode(), h5py.h5t.STD_I16LE, space, plist)
 
         with zt.open(in_memory(fill)) as model:
-            for name, filter in {"32015": "zstd", "12345": "12345"}.items():
+            for name, filter in {"32001": "blosc", "12345": "12345"}.items():
                 with pytest.raises(zt.UnsupportedError, match=f"the filter {filter}, .*h5repack"):
                     model[name].numpy()
+
+    def test_zstd_as_the_registered_filter_has_it(self) -> None:
+        array = np.arange(1000, dtype=">i4").reshape(20, 50)
+
+        def fill(file: Any) -> None:
+            plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            plist.set_chunk((10, 50))
+            plist.set_shuffle()
+            plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
+            space = h5py.h5s.create_simple((20, 50))
+            dataset = h5py.h5d.create(file.id, b"w", h5py.h5t.STD_I32BE, space, plist)
+            for start in (0, 10):
+                planes = array[start : start + 10].reshape(-1).view(np.uint8).reshape(-1, 4).T
+                dataset.write_direct_chunk((start, 0), zstandard.compress(planes.tobytes()))
+
+        with zt.open(in_memory(fill)) as model:
+            np.testing.assert_array_equal(model["w"].numpy(), array)
+            np.testing.assert_array_equal(model["w"][8:12, ::7], array[8:12, ::7])
 
     def test_an_old_library_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         data = in_memory(lambda file: file.create_dataset("w", data=np.arange(9), chunks=(2,)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DigestError, FormatError
 from ..types import Bytes
-from .zstd import too_long, too_short
+from .zstd import StreamDecoder, too_long, too_short
 
 _WORDS = 1 << 16
 """16-bit words that are summed up at a time."""
@@ -26,7 +26,7 @@ def unfilter(stored: Bytes, filters: Sequence[tuple[str, int]], mask: int, lengt
     stored : bytes-like
     filters : sequence of (str, int)
         In the order in which they were applied: ``"shuffle"`` with the bytes of an element,
-        ``"deflate"``, ``"lzf"`` and ``"fletcher32"``.
+        ``"deflate"``, ``"zstd"``, ``"lzf"`` and ``"fletcher32"``.
     mask : int
         Bit ``i`` is set where the filter ``i`` was left out.
     length : int
@@ -75,6 +75,20 @@ def _inflate(data: Bytes, _: int, most: int) -> Bytes:
     if len(decoded) == most:
         raise too_long(most)
     raise FormatError("the stored bytes are not valid deflate: cut off", rule="Encoding")
+
+
+def _unzstd(data: Bytes, _: int, most: int) -> Bytes:
+    decoded = bytearray()
+
+    def take(piece: bytes) -> None:
+        decoded.extend(piece)
+        if len(decoded) > most:
+            raise too_long(most)
+
+    decoder = StreamDecoder(take)
+    decoder.feed(data)
+    decoder.finish()
+    return decoded
 
 
 def _unlzf(data: Bytes, _: int, most: int) -> Bytes:
@@ -158,6 +172,7 @@ def _folded(total: int) -> int:
 _UNDO: dict[str, Callable[[Bytes, int, int], Bytes]] = {
     "shuffle": _unshuffle,
     "deflate": _inflate,
+    "zstd": _unzstd,
     "lzf": _unlzf,
     "fletcher32": _check_fletcher,
 }

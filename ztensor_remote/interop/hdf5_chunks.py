@@ -22,7 +22,7 @@ _MOST_CHUNKS = 1 << 22
 _LARGEST = 1 << 62
 """Chunks, or bytes of one."""
 
-_NAMES = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+_NAMES = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf", 32015: "zstd"}
 """What we can undo, by the numbers that HDF5 has for filters."""
 
 _OTHERS = {
@@ -34,7 +34,6 @@ _OTHERS = {
     32004: "lz4",
     32008: "bitshuffle",
     32013: "zfp",
-    32015: "zstd",
     32017: "sz",
     32024: "sz3",
     32026: "blosc2",

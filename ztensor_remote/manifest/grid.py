@@ -11,14 +11,11 @@ import numpy.typing as npt
 
 from .fields import c_strides, reject
 
-_EXPANSION = {"deflate": 1032, "lzf": 88}
+_EXPANSION = {"deflate": 1032, "zstd": 32768, "lzf": 88}
 """Most bytes that one stored byte stands for. LZF: a match of 264 bytes takes three."""
 
 _SUM = {"fletcher32": 4}
 """Bytes that a filter adds."""
-
-FILTERS = frozenset(("shuffle", *_EXPANSION, *_SUM))
-"""Those that we can undo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +32,7 @@ class ChunkGrid:
         Bytes of an element.
     filters : tuple of (str, int)
         In the order in which they were applied: ``"shuffle"`` with the bytes of an element,
-        ``"deflate"``, ``"lzf"``, ``"fletcher32"``.
+        ``"deflate"``, ``"zstd"``, ``"lzf"``, ``"fletcher32"``.
     fill : bytes
         An element of a chunk that is not stored, in the order of bytes of those that are.
     numbers : int64 array, shape (n,)
