@@ -384,6 +384,12 @@ class TestHostileArchives:
         with pytest.raises(zt.FormatError, match="can't hold them"):
             zt.open(patched(data, entry(data) + 24, "<I", size), format="npz")
 
+    @pytest.mark.parametrize("descr", ["'>U2'", "'|S1'"])
+    def test_a_size_that_the_header_alone_exceeds(self, descr: str) -> None:
+        data = zipped({"a.npy": literal(header(descr, "(2,)"), bytes(16))}, zipfile.ZIP_DEFLATED)
+        with pytest.raises(zt.FormatError, match=r"its header \d+: it is cut off.*'a'"):
+            zt.open(patched(data, entry(data) + 24, "<I", 0), format="npz")
+
     def test_a_bomb_is_bounded(self) -> None:
         count = 20 << 20
         whole = literal(header("'|u1'", f"({count},)")) + bytes(count)

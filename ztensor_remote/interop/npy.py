@@ -79,6 +79,8 @@ class Header:
         FormatError
         """
         order, kind = self._dtype()
+        if self.length > size:
+            reject(f"it has {size} bytes, its header {self.length}: it is cut off")
         if kind not in STORAGE:
             part = make("u8", self.length, size - self.length, None, False)
             attributes = {"descr": str(self.descr)}
