@@ -84,7 +84,7 @@ def test_what_waits_to_be_joined(backend_of: MakeBackend, tmp_path: Path) -> Non
     source, _ = open_source(store.location("model.zt"), window=100)
     sink: Any = open_append(store.location("model.zt"), source, in_place=True)
     sink.write(b"more")
-    sink._join = lambda: None  # as if it were killed before
+    sink._join = sink._stop = lambda: None  # as if it were killed before
     sink.commit()
     assert len(store.names()) == 2
     options = options_of(store.endpoint, tmp_path)

@@ -245,10 +245,11 @@ class _Connection(Handler):
         if self.query["uploadType"] == "resumable":
             resource, data = json.loads(self.body), None
         else:
-            boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
+            boundary = self.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
             _, first, second, _ = self.body.split(b"--" + boundary)
-            resource = json.loads(first.partition(b"\r\n\r\n")[2])
-            data = second.partition(b"\r\n\r\n")[2][:-2]
+            end = b"\n" if first.startswith(b"\n") else b"\r\n"  # gcsfs's, and ours
+            resource = json.loads(first.partition(2 * end)[2])
+            data = second.partition(2 * end)[2].removesuffix(end)
         if not self.server.allows(resource["name"], condition):
             self._refuse(412, "At least one of the pre-conditions you specified did not hold.")
         elif data is None:

@@ -20,7 +20,7 @@ from ..writer.assembly import DEFAULT, Assembly, Options
 from ..writer.blob import BlobWriter
 from ..writer.rules import Checksum, Rules
 from .feed import Feed, StoredBlob
-from .runs import Run, runs_of
+from .runs import Run, objects_of, runs_of
 from .stored import StoredElements
 
 _LEVEL = 3
@@ -104,6 +104,7 @@ class Copying(Assembly):
         feed = Feed(self._announced(chosen), tell=self._tell)  # which begins with its first use
         self._runs = self._runs_inside(chosen, feed)
         try:
+            self._take_objects()
             for each in chosen:
                 with located(url=each.url, tensor=each.tensor.name):
                     if self._is_rearranged(each.tensor):
@@ -127,11 +128,11 @@ class Copying(Assembly):
                         yield blob
 
     def _runs_inside(self, chosen: Sequence[Chosen], feed: Feed) -> dict[StoredBlob, Run]:
-        """Return the runs of blobs that the store is to copy inside, by the blobs in them."""
+        """Return what the store is to copy inside, by the blobs in it."""
         sink = self._output.sink
         if not isinstance(sink, CopyingSink):
             return {}
-        blobs = []
+        blobs = list[StoredBlob]()
         for each in chosen:
             with located(url=each.blobs.source.url, tensor=each.tensor.name):
                 if self._is_rearranged(each.tensor):
@@ -140,7 +141,18 @@ class Copying(Assembly):
                     blob = StoredBlob(each.blobs, elements.part)
                     if self._keeps(elements) and sink.copies_from(blob.source):
                         blobs.append(blob)
+        if sink.copies_whole:
+            all_chosen = {StoredBlob(each.blobs, part) for each in chosen for part in each.parts}
+            return objects_of(blobs, all_chosen, self.rules.alignment)
         return runs_of(blobs, self.rules.alignment)
+
+    def _take_objects(self) -> None:
+        """Put whole objects before all that has to be sent, as the sink wants them."""
+        sink = self._output.sink
+        if isinstance(sink, CopyingSink) and sink.copies_whole:
+            with self.failing_for_good():
+                for run in dict.fromkeys(self._runs.values()):
+                    self._copy_run(run)
 
     def _roles(self, tensor: LazyTensor) -> list[str]:
         parts = tensor._tensor.components
@@ -290,10 +302,14 @@ class Copying(Assembly):
 
     def _inside(self, run: Run, part: Component) -> int:
         """Return where a blob is in the new file; all of its run is copied with the first."""
-        if run.target is None:
-            run.target = self._begin_blob()
-            self._output.copy_from(run.source, run.start, run.stop)
-        return run.target + part.offset - run.start
+        target = self._copy_run(run) if run.target is None else run.target
+        return target + part.offset - run.start
+
+    def _copy_run(self, run: Run) -> int:
+        self._output.pad_to(self.rules.alignment, ahead=run.ahead)
+        run.target = self._output.offset
+        self._output.copy_from(run.source, run.start, run.stop)
+        return run.target
 
     def _level_for(self, elements: StoredElements) -> int | None:
         """Return the zstd level of a component that is not copied as it is stored."""

@@ -16,7 +16,54 @@ _refusing: set[tuple[str, str]] = set()
 """Stores that don't copy, with the bucket or container that they would copy from."""
 
 
-class CopyingParts(PartedSink):
+class CopyingUpload(PartedSink):
+    """A sink that the store copies other objects into, beside what is sent.
+
+    Parameters
+    ----------
+    location : Location
+    base : Source, optional
+    """
+
+    def __init__(self, location: Location, *, base: Source | None = None) -> None:
+        super().__init__(location.url, base=base)
+        self._server = location.server
+        self._copied_from: list[Source] = []
+
+    def refuses(self, source: Source) -> bool:
+        """Whether the store is known not to copy from where this object is."""
+        return (self._server, _bucket(source)) in _refusing
+
+    def remember_refusal(self, source: Source) -> None:
+        """Know from now on that the store does not copy from where this object is."""
+        _refusing.add((self._server, _bucket(source)))
+
+    def check_sources(self) -> None:
+        """Look whether what was copied is still there, where the store may not keep the condition.
+
+        Raises
+        ------
+        ObjectChangedError
+        """
+        if not self.is_known_strict():
+            self.find_replaced()
+
+    def find_replaced(self) -> None:
+        """Raise an error for an object that was copied from, if one is no longer there.
+
+        Raises
+        ------
+        ObjectChangedError
+        """
+        for source in self._copied_from:
+            if source is not self.base:
+                try:
+                    source.read_into(0, memoryview(bytearray(1)))
+                except (ObjectChangedError, NotFoundError):
+                    raise replaced(source) from None
+
+
+class CopyingParts(CopyingUpload):
     """A sink some parts of which the store copies, beside those that are sent.
 
     A subclass has one part copied, under the condition that the source is still the version that
@@ -28,11 +75,11 @@ class CopyingParts(PartedSink):
     base : Source, optional
     """
 
+    copies_whole = False
+
     def __init__(self, location: Location, *, base: Source | None = None) -> None:
-        super().__init__(location.url, base=base)
-        self._server = location.server
+        super().__init__(location, base=base)
         self._copiers: ThreadPoolExecutor | None = None
-        self._copied_from: list[Source] = []
 
     @abstractmethod
     def copy_part(self, number: int, source: Source, start: int, stop: int) -> str:
@@ -42,10 +89,6 @@ class CopyingParts(PartedSink):
         ------
         CopyRefusedError, ObjectChangedError
         """
-
-    def refuses(self, source: Source) -> bool:
-        """Whether the store is known not to copy from where this object is."""
-        return (self._server, _bucket(source)) in _refusing
 
     def _copy(self, source: Source, start: int, stop: int) -> None:
         self._begin()
@@ -63,22 +106,8 @@ class CopyingParts(PartedSink):
         try:
             return self.copy_part(number, source, start, stop)
         except CopyRefusedError:
-            _refusing.add((self._server, _bucket(source)))
+            self.remember_refusal(source)
             raise
-
-    def check_sources(self) -> None:
-        """Look whether what was copied is still there, where the store may not keep the condition.
-
-        Raises
-        ------
-        ObjectChangedError
-        """
-        for source in () if self.is_known_strict() else self._copied_from:
-            if source is not self.base:
-                try:
-                    source.read_into(0, memoryview(bytearray(1)))
-                except (ObjectChangedError, NotFoundError):
-                    raise replaced(source) from None
 
     def _stop(self) -> None:
         if self._copiers is not None:

@@ -40,6 +40,16 @@ class GCSSource(RemoteSource):
         self._fs = fs
         self._path = path
 
+    @property
+    def named(self) -> tuple[str, str]:
+        """Bucket and name."""
+        bucket, name, _ = self._fs.split_path(self._path)
+        return bucket, name
+
+    def is_read_by(self, fs: Any) -> bool:
+        """Whether it is in the store that a filesystem is of, under the same credentials."""
+        return bool(self._fs == fs)
+
     def sign(self, pin: Identity | None) -> Target:
         """Return the URL of the pinned generation, and a fresh token."""
         if self._fs.session_kwargs:

@@ -70,7 +70,15 @@ class LendingSink(Sink, Protocol):
 
 @runtime_checkable
 class CopyingSink(Sink, Protocol):
-    """An object being written in a store that can take bytes of its other objects inside."""
+    """An object being written in a store that can take bytes of its other objects inside.
+
+    Attributes
+    ----------
+    copies_whole : bool
+        Whether it takes objects as wholes alone, and before it has sent what fills a part.
+    """
+
+    copies_whole: bool
 
     def copies_from(self, source: Source) -> bool:
         """Whether bytes of this object need not pass through here, as far as is known."""

@@ -5,6 +5,7 @@ https://cloud.google.com/storage/docs/resumable-uploads
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import secrets
@@ -16,28 +17,41 @@ from urllib.parse import quote, urlsplit
 from aiohttp import ClientResponseError
 
 from ..errors import StoreError
+from .copying import CopyingUpload
 from .event_loop import run
-from .failures import Transient
-from .gcs import check_status, exchange
+from .failures import Transient, scrub
+from .gcs import GCSSource, check_status, exchange
 from .location import Location
 from .part import Part
-from .parts import COMMIT, PartedSink, part_size, rival
+from .parts import COMMIT, part_size, rival
+from .sink import CopyRefusedError
 from .source import Source
 
 _UNFINISHED = 308
 _CANCELLED = 499
 
 TAIL = ".ztensor-tail"
-"""End of the names of what is added, until it is put behind what was there."""
+"""End of the names of what is sent to be joined with objects that are there."""
 
 _KEPT = ("cacheControl", "contentDisposition", "contentLanguage", "contentType")
 
 _SMALLEST_COPY = 1 << 20
 """Bytes; fewer are sent again, for joining takes two requests more."""
 
+_MOST_JOINED = 32
+"""Objects, by one request."""
 
-class GCSSink(PartedSink):
+_REFUSALS = (400, 403, 405, 501)
+
+_Component = dict[str, str | None]
+"""Name and, where others may replace it, generation of an object that is joined with others."""
+
+
+class GCSSink(CopyingUpload):
     """A resumable upload that is finished at the end, or a single request for a small object.
+
+    Objects that are there already can come before it, and what is sent between them: all is then
+    joined inside the store, from pieces under names of their own.
 
     Parameters
     ----------
@@ -50,6 +64,7 @@ class GCSSink(PartedSink):
     # A session takes bytes in their order only.
     has_equal_parts = True  # each must be a multiple of 256 KiB
     in_flight = 1
+    copies_whole = True
 
     def __init__(
         self,
@@ -60,18 +75,20 @@ class GCSSink(PartedSink):
         base: Source | None = None,
         create: bool = False,
     ) -> None:
-        super().__init__(location.url, base=base)
+        super().__init__(location, base=base)
         self._fs = fs
         self._path = path
-        bucket, self._key, _ = fs.split_path(path)
-        self._objects = f"/storage/v1/b/{quote(bucket, safe='')}/o"
+        self._bucket, self._key, _ = fs.split_path(path)
+        self._objects = f"/storage/v1/b/{quote(self._bucket, safe='')}/o"
         self._generation = base.identity.version if base else None
         generation = "0" if create else self._generation
         self._condition = {} if generation is None else {"ifGenerationMatch": generation}
         self._session = ""
         self._stored = 0
         self._last = b""
+        self._joined: list[_Component] = []  # which what is sent now comes behind
         self._tail: str | None = None
+        self._temporaries: list[str] = []
 
     def is_known_strict(self) -> bool:
         """Whether it is Google's own; emulators are lax."""
@@ -101,10 +118,58 @@ class GCSSink(PartedSink):
         assert self.base is not None
         whole = (start, stop) == (0, self.base.identity.size) and not self.size
         if whole and stop >= _SMALLEST_COPY and self._generation is not None:
-            self._tail = f"{self._key}.{self.commit_id}{TAIL}"
-            self.size = stop
+            self._continue({"name": self._key, "generation": self._generation}, stop)
         else:
             self.send_again(self.base, start, stop)
+
+    def copies_from(self, source: Source) -> bool:
+        """Whether it is an object of the bucket that our client can read, of a known generation."""
+        return (
+            isinstance(source, GCSSource)
+            and source.identity.version is not None
+            and source.named[0] == self._bucket
+            and not self.refuses(source)
+            and source.is_read_by(self._fs)
+        )
+
+    def copy_from(self, source: Source, start: int, stop: int) -> None:
+        """Have the store put an object behind what was sent, if these bytes are all of it."""
+        whole = (start, stop) == (0, source.identity.size)
+        if not whole or self._begun or not self.copies_from(source):
+            self.send_again(source, start, stop)
+            return
+        assert isinstance(source, GCSSource)
+        if self.buffered:
+            self._send_piece()
+        self._continue({"name": source.named[1], "generation": source.identity.version}, stop)
+        self._copied_from.append(source)
+
+    def _send_piece(self) -> None:
+        """Send what waits to be sent as an object that others are put behind."""
+        data, piece = self.buffered, self._name_temporary()
+        about = {"name": piece, "metadata": {}}
+        self._run(lambda: run(self._fs, self._put_whole, data, about, {}), doing="upload a piece")
+        self._join_with({"name": piece}, self.size - len(data))
+        self._filling = None
+
+    def _continue(self, component: _Component, length: int) -> None:
+        """Go on behind an object: what is sent from now on is joined with it at the end."""
+        self._join_with(component, self.size)
+        self.size += length
+        if self._tail is None:
+            self._tail = self._name_temporary()
+
+    def _join_with(self, component: _Component, size: int) -> None:
+        """Put one more behind `size` bytes; before they are too many, those there are joined."""
+        if len(self._joined) == _MOST_JOINED - 1:
+            name, joined = self._name_temporary(), self._joined
+            self._run(lambda: self._compose(name, joined, {}, size, {}), doing="join its pieces")
+            self._joined = [{"name": name}]
+        self._joined.append(component)
+
+    def _name_temporary(self) -> str:
+        self._temporaries.append(f"{self._key}.{secrets.token_hex(16)}{TAIL}")
+        return self._temporaries[-1]
 
     def _before(self) -> dict[str, Any]:
         try:
@@ -144,6 +209,7 @@ class GCSSink(PartedSink):
     def publish(self, parts: list[str]) -> None:
         """Send what was kept back, with the total that finishes the upload."""
         self._check_unchanged()
+        self.check_sources()
         self._store(self._last, total=self._stored + len(self._last))
         self._join()
 
@@ -184,7 +250,8 @@ class GCSSink(PartedSink):
     def put_whole(self, data: memoryview) -> None:
         """Send the object in one request."""
         self._check_unchanged()
-        run(self._fs, self._put_whole, data, self._resource)
+        self.check_sources()
+        run(self._fs, self._put_whole, data, self._resource, self._upload_condition)
         self._join()
 
     def _check_unchanged(self) -> None:
@@ -195,51 +262,76 @@ class GCSSink(PartedSink):
             raise rival(self.url)
 
     def _join(self) -> None:
-        """Put the tail that was sent behind the object that is continued."""
+        """Put the tail that was sent behind what it continues."""
         if self._tail is not None:
-            try:
-                run(self._fs, self._compose, self._about)
-            except ClientResponseError as error:
-                if error.status == 404:  # the generation is gone
-                    raise rival(self.url) from None
-                raise
-            self._remove_tail()
+            joined: list[_Component] = [*self._joined, {"name": self._tail}]
+            self._compose(self._key, joined, self._about, self.size, self._condition)
         self._fs.invalidate_cache(self._path)
 
-    async def _compose(self, about: dict[str, Any]) -> None:
-        """Join the two inside the store: https://cloud.google.com/storage/docs/composing-objects."""
-        sources = [{"name": self._key, "generation": self._generation}, {"name": self._tail}]
+    def _compose(
+        self,
+        name: str,
+        joined: list[_Component],
+        about: dict[str, Any],
+        size: int,
+        condition: dict[str, str],
+    ) -> None:
+        """Join objects inside the store; they must be of the generations that are named."""
+        try:
+            run(self._fs, self._compose_all, name, joined, about, size, condition)
+        except ClientResponseError as error:
+            if error.status == 404:  # a generation is gone
+                self.find_replaced()
+                if self.base is not None:
+                    raise rival(self.url) from None
+            if error.status in _REFUSALS and self._copied_from:
+                for source in self._copied_from:
+                    self.remember_refusal(source)
+                reason = f"the store refuses to join objects ({scrub(error.message)})"
+                raise CopyRefusedError(reason) from None
+            raise
+
+    async def _compose_all(
+        self,
+        name: str,
+        joined: list[_Component],
+        about: dict[str, Any],
+        size: int,
+        condition: dict[str, str],
+    ) -> None:
+        """Send the request: https://cloud.google.com/storage/docs/composing-objects."""
         async with exchange(
             self._fs,
             "POST",
-            f"{self._url_of(self._key)}/compose",
+            f"{self._url_of(name)}/compose",
             headers={"Content-Type": "application/json"},
-            data=json.dumps({"sourceObjects": sources, "destination": about}).encode(),
-            **self._condition,
+            data=json.dumps({"sourceObjects": joined, "destination": about}).encode(),
+            **condition,
         ) as answer:
             await check_status(answer)
-            self._check_size(await answer.json(), self.size)
+            self._check_size(await answer.json(), size)
 
     def _url_of(self, name: str) -> str:
         return f"{self._fs._location}{self._objects}/{quote(name, safe='')}"
 
-    def abort(self) -> None:
-        """Wait for what is under way, then drop the upload."""
-        super().abort()
-        self._remove_tail()
-
-    def _remove_tail(self) -> None:
-        """Delete the tail; where that fails `ztensor gc` finds it."""
-        tail, self._tail = self._tail, None
-        if tail is not None:
+    def _stop(self) -> None:
+        """Delete the pieces as well; where that fails `ztensor gc` finds them."""
+        super()._stop()
+        temporaries, self._temporaries = self._temporaries, []
+        if temporaries:
             with suppress(Exception):
-                run(self._fs, self._delete, tail)
+                run(self._fs, self._delete_all, temporaries)
+
+    async def _delete_all(self, names: list[str]) -> None:
+        await asyncio.gather(*map(self._delete, names), return_exceptions=True)
 
     async def _delete(self, name: str) -> None:
         async with exchange(self._fs, "DELETE", self._url_of(name), headers={}) as answer:
             await check_status(answer)
 
-    async def _put_whole(self, data: memoryview, resource: dict[str, Any]) -> None:
+    async def _put_whole(
+        self, data: memoryview, resource: dict[str, Any], condition: dict[str, str]
+    ) -> None:
         boundary = secrets.token_hex(16)
         separator = f"\r\n--{boundary}\r\nContent-Type: "
         body = io.BytesIO()
@@ -257,7 +349,7 @@ class GCSSink(PartedSink):
             headers={"Content-Type": f"multipart/related; boundary={boundary}"},
             data=body,
             uploadType="multipart",
-            **self._upload_condition,
+            **condition,
         ) as answer:
             await check_status(answer)
             self._check_size(await answer.json(), len(data))

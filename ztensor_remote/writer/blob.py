@@ -63,9 +63,9 @@ class Output:
         self.sink.copy_from(source, start, stop)
         self.offset += stop - start
 
-    def pad_to(self, alignment: int) -> None:
-        """Append zeros up to the next multiple."""
-        self.write(bytes(align_up(self.offset, alignment) - self.offset))
+    def pad_to(self, alignment: int, ahead: int = 0) -> None:
+        """Append zeros until the position `ahead` of the next byte is a multiple."""
+        self.write(bytes(align_up(self.offset + ahead, alignment) - self.offset - ahead))
 
     def commit(self) -> None:
         """Publish; the sink takes no more bytes, from whoever still holds a part of the file."""

@@ -80,7 +80,7 @@ def _refuse_attributes(item: Item, form: str) -> None:
 
 def _copied(items: Sequence[Item], sink: Sink) -> set[str]:
     """Return the names of the tensors that the store copies as they are stored."""
-    if not isinstance(sink, CopyingSink):
+    if not isinstance(sink, CopyingSink) or sink.copies_whole:
         return set()
     large = [
         item
