@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import ztensor_remote as zt
+from tests.reader.models import in_memory
 from tests.stores.backends import MakeBackend, Through
 from ztensor_remote.interop import archive
 from ztensor_remote.interop.npy import MAGIC
@@ -383,6 +384,21 @@ class TestHostileArchives:
         size = len(huge) + (1 << 31)
         with pytest.raises(zt.FormatError, match="can't hold them"):
             zt.open(patched(data, entry(data) + 24, "<I", size), format="npz")
+
+    def test_a_slice_is_decoded_no_further_than_to_its_end(self) -> None:
+        array = np.random.default_rng(0).integers(0, 99, (1000, 100)).astype(">i4")
+        data = npz(np.savez_compressed, {"a": array})
+        with zt.open(data) as model:
+            part = model["a"].components["data"]
+            torn = bytearray(data)
+            half = part.length // 2
+            noise = np.random.default_rng(1).bytes(part.length - half)
+            torn[part.offset + half : part.offset + part.length] = noise
+        for place in (bytes(torn), in_memory(bytes(torn))):
+            with zt.open(place) as model:
+                np.testing.assert_array_equal(model["a"][3:100, ::-7], array[3:100, ::-7])
+                with pytest.raises(zt.FormatError):
+                    model["a"].numpy()
 
     @pytest.mark.parametrize("descr", ["'>U2'", "'|S1'"])
     def test_a_size_that_the_header_alone_exceeds(self, descr: str) -> None:

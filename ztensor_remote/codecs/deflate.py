@@ -42,8 +42,9 @@ class Inflater:
         """
         decoder = self._decoder
         while not decoder.eof and self._left != 0:
+            most = _STEP if self._left is None else min(_STEP, self._skip + self._left)
             try:
-                decoded = decoder.decompress(data, _STEP)
+                decoded = decoder.decompress(data, most)
             except zlib.error as error:
                 raise FormatError(
                     f"the stored bytes are not valid deflate: {error}", rule="Encoding"

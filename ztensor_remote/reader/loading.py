@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..codecs import FRAME_SIZE, PartialDigest, SeekTable, check_digest
-from ..manifest import Component
+from ..manifest import DEFLATE, Component
 from ..manifest.dtypes import storage_width
 from ..stores import (
     Budget,
@@ -276,9 +277,13 @@ class Loading:
         return self._decoding(want, at_hand=at_hand)
 
     def _decoding(self, want: Want, *, at_hand: bool) -> Decoding:
-        table = self._blobs.seek_tables.known(want.part)
+        part = want.part
+        table = self._blobs.seek_tables.known(part)
         length = want.length if table is None else table.decoded_length
-        check_decodable(want.part, length, self._blobs.limits)
+        check_decodable(part, length, self._blobs.limits)
+        if part.encoding == DEFLATE and want.runs is not None:
+            length = int((want.runs.offsets + want.runs.lengths).max())  # no more is decoded
+            part = replace(part, decoded_length=length)
         output: Filling | Growing | Picking
         if length is None:
             output = Growing(self._blobs.limits.max_decoded)
@@ -291,7 +296,7 @@ class Loading:
         covers_decoded = self._covers_decoded(want)
         digest = None if at_hand and not covers_decoded else self._digest(want)
         return Decoding(
-            want.part,
+            part,
             output,
             decoded_length=want.length,
             table=table,
