@@ -167,14 +167,14 @@ class _Connection(Handler):
                 self._list()
             case "GET", _:
                 self._describe(self.server.find(name, None), name)
+            case "PUT" | "POST", "upload" if "upload_id" in self.query:
+                self._chunk(self.query["upload_id"])
             case "POST", "upload":
                 self._upload()
             case "POST", _ if path.endswith("/b"):
                 self._answer(200, b"{}")
             case "POST", _:
                 self._compose(unquote(path.rpartition("/o/")[2].removesuffix("/compose")))
-            case "PUT", "upload":
-                self._chunk(self.query["upload_id"])
             case "DELETE", "upload":
                 self.server.drop(self.query["upload_id"])
                 self._answer(499)
@@ -254,7 +254,9 @@ class _Connection(Handler):
             self._refuse(412, "At least one of the pre-conditions you specified did not hold.")
         elif data is None:
             key = self.server.begin(resource, condition)
-            self._answer(200, Location=f"{self.server.url}/upload/session?upload_id={key}")
+            self._answer(
+                200, Location=f"http://{self.headers['Host']}/upload/session?upload_id={key}"
+            )
         else:
             stored = self.server.store(resource["name"], data, resource.get("metadata", {}))
             self._describe(stored, resource["name"])

@@ -40,7 +40,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.rclone import rclone_server
 from tests.servers.s3 import S3Endpoint
 
-STORES = ["moto", "ministack", "rclone", "gcs", "azure"]
+STORES = ["moto", "ministack", "rclone", "gcs", "strict_gcs", "azure"]
 MIB = 1 << 20
 TEXT = b"0123456789"
 
