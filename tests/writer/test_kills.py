@@ -26,7 +26,7 @@ from .repeating import added, append, write
 
 STORES = ["local", "moto", "ministack", "strict_gcs", "azure"]
 COUNT = 6
-"""Files, or tensors, that a writer has the time to store."""
+"""Files, or tensors, that a writer has the time to store; looked at again and again."""
 
 MOST_BYTES = 64 << 20
 """Of a file that is added to; a larger one is begun anew."""
@@ -122,9 +122,10 @@ def test_kills(
     chance = random.Random(f"{os.environ.get('SEED', '1')} {name} {kind}")
     told: Counter[str] = Counter()
     written.begin()
-    longest = seconds_for(COUNT, "tests.writer.repeating", kind, place=location)
-    last = written.last()
-    for _ in range(kills):
+    for number in range(kills):
+        if not number % 10:
+            longest = seconds_for(COUNT, "tests.writer.repeating", kind, place=location)
+            last = written.last()
         seconds = chance.uniform(0, longest)
         first, *said = kill("tests.writer.repeating", kind, place=location, seconds=seconds)
         # A request that was under way when its writer was killed may have been carried out late.
@@ -140,9 +141,9 @@ def test_kills(
             last = 0
     left = collect(backend, tmp_path_factory.mktemp("options") / "options.json")
     assert backend.names() == ["object.zt"]
-    assert len(left) <= kills + 1
+    assert len(left) <= 2 * kills
     written.store(written.place, last + 1)
     assert written.last() == last + 1
-    assert kills < 20 or told["published"]
+    assert told["published"] or kills < 20
     told.update({"left and removed": len(left), "torn tails": written.recovered})
     print(f"\n{kind} {name}: {kills} kills, {dict(told)}")
