@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import ztensor_remote as zt
+from tests.servers.gcs import GcsEndpoint
+from ztensor_remote.rewrite import runs
 from ztensor_remote.writer import compact
 
 from .comparison import CONTAINER, PEERS, check, differences
@@ -92,6 +94,30 @@ def test_appended(peer: Peer, tmp_path: Path, times: int) -> None:
         append_ours(path, more)
         assert path.read_bytes().startswith(before)
         samples += more
+    check(peer, path, samples)
+
+
+@every_peer
+def test_joined(
+    peer: Peer, tmp_path: Path, strict_gcs: GcsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole files behind one another, as a store joins them: each but the last manifest unused."""
+    monkeypatch.setattr(runs, "SHORTEST", 1)
+    monkeypatch.setattr(runs, "MOST_DEAD", 1)
+    fs, folder = strict_gcs.filesystem(), f"bucket/joined/{peer.version}"
+    samples, files = list[Sample](), list[bytes]()
+    for seed, name in enumerate("ab"):
+        of_one = renamed(some_of_each(seed), f"{name}/")
+        path = write_ours(tmp_path / name, of_one, CONTAINER[peer.version])
+        samples += of_one
+        files.append(path.read_bytes())
+        fs.pipe_file(f"{folder}/{name}", files[-1])
+    sources, target = (strict_gcs.uri(f"{folder}/{name}") for name in "ab"), f"{folder}/joined"
+    options = strict_gcs.storage_options
+    zt.merge([*sources], strict_gcs.uri(target), storage_options=options)
+    path = tmp_path / "joined.zt"
+    path.write_bytes(fs.cat_file(target))
+    assert all(file in path.read_bytes() for file in files)
     check(peer, path, samples)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from safetensors.numpy import save
 
 import ztensor_remote as zt
 from tests.cli.command import run
-from tests.servers.faults import DropResponse, Status
+from tests.servers.faults import DropResponse, Reset, Status
 from tests.servers.proxy import Request
 from tests.stores.backends import MakeBackend, Through
 from ztensor_remote.rewrite import runs
@@ -91,7 +94,7 @@ def test_version_2_with_its_wide_padding(store: Store) -> None:
 
 def test_more_objects_than_one_request_joins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SHORTEST", 1000)
-    tensors = {f"t{number:02}": BLOCK[number : 20_000 + number] for number in range(40)}
+    tensors = {f"t{number:02}": BLOCK[number : 20_000 + number] for number in range(34)}
     files = [store.write(name, {name: tensor}) for name, tensor in tensors.items()]
     store.run(zt.merge, files, store.url("merged"))
     assert sum(joins(each) for each in store.proxy.requests) == 3
@@ -254,20 +257,34 @@ def test_giving_up_leaves_nothing(store: Store) -> None:
     assert store.backend.names() == ["model"]
 
 
-def test_what_is_left_is_found(store: Store, tmp_path: Path) -> None:
-    """As by a writer that is killed before it has removed its pieces."""
-    model = store.write("model", {"a": BLOCK})
-    store.proxy.fault = lambda request: Status(403) if request.method == "DELETE" else None
-    store.run(zt.copy, model, store.url("copy"))
-    store.holds("copy", {"a": BLOCK})
-    place = store.backend.location("copy")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_a_killed_one_leaves_is_found(store: Store, tmp_path: Path, moment: str) -> None:
+    """Killed before the pieces are joined, and before they are removed."""
+    block = np.random.default_rng(1).integers(0, 256, 11 * MIB, np.uint8)
+    model, place = store.write("model", {"a": block}), store.backend.location("copy")
+    options = tmp_path / "options.json"
+    options.write_text(json.dumps(store.options))
+    given = ["--storage-options", str(options)]
+    command = [sys.executable, "-m", "ztensor_remote", "cp", model, store.url("copy"), *given]
+    process = subprocess.Popen(command)
+
+    def die(request: Request) -> Reset | None:
+        if joins(request) if moment == "before" else request.method == "DELETE":
+            process.kill()
+            return Reset()
+        return None
+
+    store.proxy.fault = die
+    assert process.wait(60) == -signal.SIGKILL
     left = {each.url.rpartition("/")[2] for each in find_unfinished(place)}
     assert len(left) == 2
-    assert {*store.backend.names()} == {"model", "copy", *left}
-    options = tmp_path / "options.json"
-    options.write_text(json.dumps(dict(place.storage_options)))
-    assert run("gc", place.path, "--storage-options", options, "--older-than", "0").status == 0
-    assert sorted(store.backend.names()) == ["copy", "model"]
+    published = {"model", "copy"} if moment == "after" else {"model"}
+    assert {*store.backend.names()} == published | left
+    store.proxy.fault = lambda request: None
+    assert run("gc", place.path, *given, "--older-than", "0").status == 0
+    assert {*store.backend.names()} == published
+    if moment == "after":
+        store.holds("copy", {"a": block})
 
 
 def test_bytes_in_the_middle_pass_through(store: Store) -> None:
