@@ -52,11 +52,12 @@ def _replay(number: int, path: Path | None) -> int:
 
 def _run(numbers: Sequence[int], jobs: int) -> int:
     results: Counter[str] = Counter()
-    failures = 0
+    failures = kept = 0
     largest = slowest = Report(0, "none")
     for done, report in enumerate(run_cases(numbers, jobs=jobs), 1):
         results[report.result] += 1
         largest = max(largest, report, key=lambda each: each.memory)
+        kept = max(kept, report.kept)
         slowest = max(slowest, report, key=lambda each: each.seconds)
         if report.failure is not None:
             failures += 1
@@ -67,6 +68,7 @@ def _run(numbers: Sequence[int], jobs: int) -> int:
         print(f"{times:7} {result}")
     print(f"{len(numbers)} files, {failures} failures")
     print(f"at most {largest.memory / (1 << 20):.0f} MiB more (case {largest.seed})")
+    print(f"at most {kept / (1 << 20):.0f} MiB kept by a worker over all of its cases")
     print(f"at most {slowest.seconds:.2f} s of CPU time (case {slowest.seed})")
     return 1 if failures else 0
 

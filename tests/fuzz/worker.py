@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -58,6 +58,8 @@ class Report:
         Bytes that were needed at the peak, beyond those before.
     seconds : float
         CPU time, of all threads.
+    kept : int
+        Bytes that the worker has more now than before its first case.
     """
 
     seed: int
@@ -65,6 +67,7 @@ class Report:
     failure: str | None = None
     memory: int = 0
     seconds: float = 0.0
+    kept: int = 0
 
 
 def serve(channel: Connection, http: str, folder: str) -> None:
@@ -80,10 +83,12 @@ def serve(channel: Connection, http: str, folder: str) -> None:
                 _examined(make_case(seed), places[-1 - number % 8], _LIMITS[0])
         used = _status("VmSize")
         resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESS_SPACE, resource.RLIM_INFINITY))
+        first = _status("VmRSS")
         channel.send(None)  # ready
         while (seed := channel.recv()) is not None:
             rng = Random(f"place {seed}")  # another than that which chose the file
-            channel.send(_examined(make_case(seed), rng.choice(places), rng.choice(_LIMITS)))
+            report = _examined(make_case(seed), rng.choice(places), rng.choice(_LIMITS))
+            channel.send(replace(report, kept=_status("VmRSS") - first))
 
 
 def _examined(case: Case, place: Callable[[Original], Any], limits: zt.Limits) -> Report:
