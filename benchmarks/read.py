@@ -24,7 +24,6 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from reading.bench import Bench  # noqa: E402
 from reading.cases import cases  # noqa: E402
-from reading.machine import touch_free_memory  # noqa: E402
 from reading.peers import CLASSES  # noqa: E402
 
 
@@ -43,8 +42,6 @@ def main() -> int:
         print("\npeers: " + " ".join(CLASSES))
         return 0
     peers = options.peer or list(CLASSES)
-    if not options.quick:
-        touch_free_memory()
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         venv = options.venv or Path(scratch) / "venv"
         bench = Bench(peers, Path(scratch), venv, rounds=options.rounds)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from .cases import Case
 from .datasets import checksum
 from .job import Job
+from .machine import touch_memory
 from .process import PeerFailedError, Worker
 from .servers import Servers
 
@@ -91,6 +92,7 @@ def measure(
                 outcome.failed[name] = str(error)
 
         def sample(name: str, samples: Samples) -> None:
+            touch_memory(2 * case.result_bytes)
             _sample(runs[name], samples, servers, case.place)
 
         take_turns(outcome, list(runs), rounds, sample, tell)

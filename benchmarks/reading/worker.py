@@ -7,6 +7,7 @@ python -m reading.worker write      the job, then a folder to write its dataset 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -53,7 +54,15 @@ def _serve(job: Job, answers: TextIO) -> None:
             cost["checksum"] = checksum(result) if peer.keeps and result else None
         result = None
         gc.collect()
+        _release()
         _say(answers, cost)
+
+
+def _release() -> None:
+    """Give freed memory back to the system, so that what is new to one peer is new to all."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc has it
+        trim(0)
 
 
 def _cold(job: Job, answers: TextIO) -> None:
