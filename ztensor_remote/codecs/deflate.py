@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 from ..errors import FormatError
 from ..types import Bytes
@@ -43,12 +44,7 @@ class Inflater:
         decoder = self._decoder
         while not decoder.eof and self._left != 0:
             most = _STEP if self._left is None else min(_STEP, self._skip + self._left)
-            try:
-                decoded = decoder.decompress(data, most)
-            except zlib.error as error:
-                raise FormatError(
-                    f"the stored bytes are not valid deflate: {error}", rule="Encoding"
-                ) from None
+            decoded = decompressed(decoder, data, most)
             if not decoded and not decoder.unconsumed_tail:
                 return
             self._hand_on(decoded)
@@ -71,4 +67,22 @@ class Inflater:
         FormatError
         """
         if not self._decoder.eof and self._left != 0:
-            raise FormatError("the stored bytes are not valid deflate: cut off", rule="Encoding")
+            raise not_deflate("cut off")
+
+
+def decompressed(decoder: Any, data: Bytes, most: int) -> bytes:
+    """Return what a decoder of zlib makes of bytes, `most` at most; it keeps the others.
+
+    Raises
+    ------
+    FormatError
+    """
+    try:
+        return decoder.decompress(data, most)  # type: ignore[no-any-return]
+    except zlib.error as error:
+        raise not_deflate(str(error)) from None
+
+
+def not_deflate(problem: str) -> FormatError:
+    """Return the error for bytes that are no stream of deflate."""
+    return FormatError(f"the stored bytes are not valid deflate: {problem}", rule="Encoding")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import DigestError, FormatError
 from ..types import Bytes
+from .deflate import decompressed, not_deflate
 from .zstd import StreamDecoder, too_long, too_short
 
 _WORDS = 1 << 16
@@ -64,17 +65,12 @@ def _unshuffle(data: Bytes, width: int, most: int) -> Bytes:
 
 def _inflate(data: Bytes, _: int, most: int) -> Bytes:
     decoder = zlib.decompressobj()
-    try:
-        decoded = decoder.decompress(data, most)
-    except zlib.error as error:
-        raise FormatError(
-            f"the stored bytes are not valid deflate: {error}", rule="Encoding"
-        ) from None
+    decoded = decompressed(decoder, data, most)
     if decoder.eof:
         return decoded
     if len(decoded) == most:
         raise too_long(most)
-    raise FormatError("the stored bytes are not valid deflate: cut off", rule="Encoding")
+    raise not_deflate("cut off")
 
 
 def _unzstd(data: Bytes, _: int, most: int) -> Bytes:
