@@ -52,6 +52,7 @@ class S3Sink(CopyingParts):
     """
 
     in_flight = 6
+    checks_parts = True  # until the upload is open
 
     def __init__(
         self,
@@ -98,13 +99,6 @@ class S3Sink(CopyingParts):
     def _equal(self) -> int | None:
         """The size of all parts but the last, in R2, which is like S3 but for this."""
         return _equal_size(self.base) if self._host.endswith(_R2) else None
-
-    @cached_property
-    def checks_parts(self) -> bool:  # type: ignore[override]
-        """Whether a CRC-32C goes with each part."""
-        # Since 2025 clients send some everywhere; this is how they are told that a store has none.
-        calculated = getattr(self._client.meta.config, "request_checksum_calculation", None)
-        return calculated != "when_required" and self._server not in _without_checksums
 
     def _call(self, method: str, **kwargs: Any) -> dict[str, Any]:
         return self._call_plain(method, **self._object, **kwargs)
@@ -211,7 +205,7 @@ class S3Sink(CopyingParts):
         """Open a multipart upload that carries our commit id."""
         self._strays = Strays(self._object["Bucket"], self._object["Key"])
         try:
-            answer, checked = self._create()
+            answer = self._create()
         except Exception as error:
             if is_unclear(error):
                 self._strays.abort(self._call_plain)
@@ -222,27 +216,26 @@ class S3Sink(CopyingParts):
             self._fs,
             {**self._object, "UploadId": answer["UploadId"]},
             timeout=self._client.meta.config.read_timeout,
-            checked=checked,
+            checked=self.checks_parts,
         )
 
-    def _create(self) -> tuple[dict[str, Any], bool]:
-        """Open the upload, and return whether each part is to have a checksum."""
-        refused = False
-        if self.checks_parts:
+    def _create(self) -> dict[str, Any]:
+        """Open the upload, with a CRC-32C of each part where client and store have such."""
+        # Since 2025 clients send some everywhere; this is how they are told that a store has none.
+        calculated = getattr(self._client.meta.config, "request_checksum_calculation", None)
+        if calculated != "when_required" and self._server not in _without_checksums:
             try:
-                answer = self._call(
+                return self._call(
                     "create_multipart_upload", ChecksumAlgorithm="CRC32C", **self._about
                 )
             except Exception as error:
                 if status_of(error) not in (400, 501):
                     raise
-                refused = True
-            else:
-                return answer, True
         answer = self._call("create_multipart_upload", **self._about)
-        if refused:
+        self.checks_parts = False
+        if calculated != "when_required":
             _without_checksums.add(self._server)
-        return answer, False
+        return answer
 
     def send_part(self, part: Part) -> str:
         """Send one part."""
